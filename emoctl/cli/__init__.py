@@ -1,0 +1,1 @@
+"""The command line: read inputs, call one function, show the result."""

@@ -1,0 +1,69 @@
+"""`emoctl extract`: stories → emotion vectors."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emoctl.cli.console import next_step, note, print_json, print_line
+from emoctl.cli.options import ConfigFile, Json, ModelName, Overrides, configured
+from emoctl.config import ExperimentConfig
+
+
+def extract(
+    config: ConfigFile = "default",
+    model: ModelName = None,
+    stories: Annotated[
+        str | None, typer.Option("--stories", help="builtin, or a JSONL file of stories.")
+    ] = None,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Extract again, cache or not.")] = False,
+    json: Json = False,
+) -> None:
+    """Make emotion vectors from stories, and print how well they read held-out topics.
+
+    A second call with the same model, corpus and recipe answers from the cache.
+
+    Example: emoctl extract --model smollm2-135m-instruct
+    """
+    changes = [*(overrides or ()), *([f"stories.emotional={stories}"] if stories else ())]
+    experiment = configured(config, model=model, overrides=changes)
+    known = None if fresh else _from_cache(experiment)
+    if known is None:
+        from emoctl.cli.extraction import vectors_for
+        from emoctl.models.loading import load_model
+
+        extraction = vectors_for(experiment, load_model(experiment.model), fresh=fresh)
+        path, provenance = extraction.path, extraction.vectors.provenance
+        cached = extraction.from_cache
+    else:
+        from emoctl.vectors.files import read_provenance
+
+        path, provenance, cached = known, read_provenance(known), True
+    if cached:
+        note("from the cache: nothing was computed (--fresh extracts again)")
+    if json:
+        print_json({"path": str(path), "from_cache": cached, **provenance.model_dump(mode="json")})
+    else:
+        from emoctl.cli.vectors import describe
+
+        for line in describe(provenance):
+            print_line(line)
+        print_line(f"vectors: {path}")
+    next_step("emoctl sweep --vector desperate --scale 0.05")
+
+
+def _from_cache(experiment: ExperimentConfig) -> Path | None:
+    """The vectors file, found without loading the model; None where that cannot be told."""
+    from emoctl.models.catalog import resolve
+    from emoctl.models.remembered import remembered_identity
+    from emoctl.stories import load_corpus
+    from emoctl.vectors.cached import cached_vectors
+
+    source = resolve(experiment.model.id, experiment.model.revision)
+    identity = remembered_identity(source.cached_folder(), experiment.model.dtype)
+    if identity is None:
+        return None
+    corpus = load_corpus(experiment.stories.emotional, experiment.stories.neutral)
+    path = cached_vectors(identity, corpus, experiment.recipe, experiment.model.dtype)
+    return path if path.exists() else None

@@ -1,0 +1,119 @@
+"""`emoctl stories`: what a corpus holds, and what is wrong with it. Loads no model."""
+
+from typing import Annotated
+
+import typer
+
+from emoctl.cli.console import next_step, note, print_json, print_line
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Corpora: ls, show, lint.")
+
+File = Annotated[
+    str, typer.Argument(metavar="[FILE]", help="A JSONL file of stories; default: the built-in.")
+]
+Stories = Annotated[
+    str, typer.Option("--stories", metavar="FILE", help="A JSONL file of {emotion, topic, text}.")
+]
+Neutral = Annotated[
+    str, typer.Option("--neutral", metavar="FILE", help="A JSONL file of {topic, text}.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command("ls")
+def ls(file: File = "builtin", neutral: Neutral = "builtin", json: Json = False) -> None:
+    """List the emotions and topics of a corpus, and its hash.
+
+    Example: emoctl stories ls
+    """
+    from collections import Counter
+
+    from emoctl.stories import load_corpus
+
+    corpus = load_corpus(file, neutral)
+    counts = Counter(s.emotion for s in corpus.stories)
+    if json:
+        print_json(
+            {
+                "digest": corpus.digest,
+                "emotions": [{"emotion": e, "n_stories": counts[e]} for e in corpus.emotions],
+                "topics": list(corpus.topics),
+                "n_neutral": len(corpus.neutral),
+            }
+        )
+    else:
+        width = max(len(e) for e in corpus.emotions)
+        for emotion in corpus.emotions:
+            print_line(f"{emotion:<{width}}  {counts[emotion]} stories")
+        print_line(
+            f"{len(corpus.stories)} stories, {len(corpus.emotions)} emotions, "
+            f"{len(corpus.topics)} topics, {len(corpus.neutral)} neutral texts, {corpus.digest}"
+        )
+    next_step(f"emoctl stories show {corpus.emotions[0]!r}")
+
+
+@app.command()
+def show(
+    emotion: Annotated[str, typer.Argument(help="An emotion of the corpus.")],
+    topic: Annotated[str | None, typer.Option(help="Only the story about this topic.")] = None,
+    stories: Stories = "builtin",
+    json: Json = False,
+) -> None:
+    """Print the stories of one emotion.
+
+    Example: emoctl stories show desperate --topic "a lost dog"
+    """
+    from dataclasses import asdict
+
+    from emoctl.stories import load_corpus
+
+    corpus = load_corpus(stories)
+    _known("emotion", emotion, corpus.emotions)
+    if topic is not None:
+        _known("topic", topic, corpus.topics)
+    chosen = [s for s in corpus.stories if s.emotion == emotion and topic in (None, s.topic)]
+    if json:
+        print_json([asdict(s) for s in chosen])
+    else:
+        print_line("\n\n".join(f"{s.emotion} / {s.topic}\n{s.text}" for s in chosen))
+    next_step("emoctl stories lint")
+
+
+@app.command()
+def lint(file: File = "builtin", neutral: Neutral = "builtin", json: Json = False) -> None:
+    """List every defect of a corpus; exit 1 when there is one.
+
+    Defects are stories that name their emotion, copies, texts that are too short or too long,
+    emotions without a story on some topic, and emotions with more or fewer stories than others.
+
+    Example: emoctl stories lint my-stories.jsonl
+    """
+    from dataclasses import asdict
+
+    from emoctl.stories import lint_corpus, load_corpus
+
+    corpus = load_corpus(file, neutral)
+    report = lint_corpus(corpus)
+    if json:
+        findings = [asdict(f) for f in report.findings]
+        print_json({"ok": report.ok, "counts": report.counts, "findings": findings})
+    else:
+        for finding in report.findings:
+            print_line(f"{finding.kind}: {finding.message}")
+        found = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
+        print_line(f"{report.n_stories} stories, {report.n_neutral} neutral texts: {found or 'ok'}")
+    if not report.ok:
+        note("next: mend the texts, then lint again")
+        raise typer.Exit(1)
+    next_step("emoctl extract")
+
+
+def _known(what: str, word: str, known: tuple[str, ...]) -> None:
+    from emoctl.errors import StoriesError, did_you_mean
+
+    if word not in known:
+        listing = f"emoctl stories ls lists them: {', '.join(known[:5])}, …"
+        raise StoriesError(
+            f"the corpus has no {what} {word!r}",
+            hint=did_you_mean(word, list(known), listing=listing),
+        )

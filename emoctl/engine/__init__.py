@@ -1,0 +1,1 @@
+"""Prompts + conditions → tokens and scores. Knows no emotion and no scenario."""

@@ -1,0 +1,245 @@
+"""Steered generation on transformers' own cache: slow, plain, and right.
+
+    prompt ──prefill, once a condition──▶ its KV cache ──┐
+                                                          ├─▶ decode rows of all conditions ─▶ rows
+    rollouts (condition, noise key) ──────────────────────┘        together, one token a step
+
+The engine deals in token ids. It does not know what an emotion, a scenario or an outcome is.
+
+Rows of a batch answer one prompt and advance in step. A prompt is prefilled alone, and a batch
+never has fewer than four rows (the missing ones are padding), because matrix kernels take another
+path for one to three rows; with one thread, a row's logits are then bit-equal whatever shares its
+batch. `emoctl.engine.exactness` checks that on the machine at hand.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from emoctl.engine.noise import NoiseKey
+from emoctl.engine.sampling import logprobs_of, sample
+from emoctl.engine.steering import Steering, SteeringCount, SteeringTable, check_count
+from emoctl.models.loading import LoadedModel
+
+MIN_ROWS = 4
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is drawn, and when to stop."""
+
+    max_new_tokens: int
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
+class RolloutRequest:
+    """One row to be played."""
+
+    steering: Steering
+    noise: NoiseKey
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What one row wrote."""
+
+    index: int
+    """Which request this answers."""
+
+    token_ids: tuple[int, ...]
+    """Written tokens; the last is an end-of-sequence token where `stop` is `end`."""
+
+    stop: Literal["end", "length"]
+    mean_logprob: float
+    """Nats a token, under the steered model at temperature 1."""
+
+    count: SteeringCount
+
+
+@dataclass(frozen=True, eq=False)
+class Prefill:
+    """A prompt under one condition: its KV cache, first logits, and what was added."""
+
+    keys: tuple[Float[Tensor, "1 kv_heads pos d_head"], ...]
+    values: tuple[Float[Tensor, "1 kv_heads pos d_head"], ...]
+    logits: Float[Tensor, "1 d_vocab"]
+    count: SteeringCount
+
+
+@torch.inference_mode()
+def prefill(
+    model: LoadedModel, prompt: Sequence[int], response_start: int, steering: Steering
+) -> Prefill:
+    """Run a whole prompt under one condition, alone in its batch."""
+    ids = torch.tensor([list(prompt)], device=model.device)
+    positions = torch.arange(len(prompt), device=model.device)[None]
+    table = SteeringTable([steering], response_start, model.device, model.dtype)
+    cache = DynamicCache()
+    with table.applied_to(model.blocks, positions, n_real=1):
+        output = model.module(
+            input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
+    return Prefill(
+        keys=tuple(layer.keys for layer in cache.layers),
+        values=tuple(layer.values for layer in cache.layers),
+        logits=output.logits[:, -1],
+        count=table.counts()[0],
+    )
+
+
+@dataclass(eq=False)
+class _Batch:
+    """The rows still being decoded. Row r of every tensor belongs to request `live[r]`; rows
+    beyond `len(live)` are padding."""
+
+    live: list[int]
+    cache: DynamicCache
+    table: SteeringTable
+    next_ids: Int[Tensor, " rows"]
+    written: list[list[int]] = field(default_factory=list)
+    logprob: list[float] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def generate(
+    model: LoadedModel,
+    prompt: Sequence[int],
+    response_start: int,
+    requests: Sequence[RolloutRequest],
+    prefill_of: Callable[[Steering], Prefill],
+    params: SamplingParams,
+) -> Iterator[Completion]:
+    """Play every request to its end, yielding each row as soon as it is finished.
+
+    `prefill_of` gives the prompt under a condition; a caller keeps those it will need again.
+
+    Raises:
+        SteeringError: a row was not steered as its condition says.
+    """
+    prefills = [prefill_of(request.steering) for request in requests]
+    batch = _begin(model, requests, prefills, response_start)
+    logits = torch.cat([p.logits for p in prefills])[_padded(list(range(len(requests))))]
+    for index in range(params.max_new_tokens):
+        _draw(batch, requests, logits, index, params.temperature)
+        finished = [
+            row
+            for row, request in enumerate(batch.live)
+            if batch.written[request][-1] in model.eos_ids or index + 1 == params.max_new_tokens
+        ]
+        for row in finished:
+            yield _complete(
+                model, batch, batch.live[row], requests, prefills, len(prompt), response_start
+            )
+        if len(finished) == len(batch.live):
+            return
+        if finished:
+            _drop(batch, finished, model.device)
+        logits = _step(model, batch, len(prompt) + index)
+
+
+def _begin(
+    model: LoadedModel,
+    requests: Sequence[RolloutRequest],
+    prefills: Sequence[Prefill],
+    response_start: int,
+) -> _Batch:
+    table = SteeringTable([r.steering for r in requests], response_start, model.device, model.dtype)
+    rows = _padded(list(range(len(requests))))
+    table.keep(torch.tensor(rows, device=model.device))
+    cache = DynamicCache()
+    for layer in range(len(prefills[0].keys)):
+        cache.update(
+            torch.cat([prefills[r].keys[layer] for r in rows]),
+            torch.cat([prefills[r].values[layer] for r in rows]),
+            layer,
+        )
+    n = len(requests)
+    return _Batch(
+        live=list(range(n)),
+        cache=cache,
+        table=table,
+        next_ids=torch.zeros(len(rows), dtype=torch.int64, device=model.device),
+        written=[[] for _ in range(n)],
+        logprob=[0.0] * n,
+    )
+
+
+def _draw(
+    batch: _Batch,
+    requests: Sequence[RolloutRequest],
+    logits: Float[Tensor, "rows d_vocab"],
+    index: int,
+    temperature: float,
+) -> None:
+    words = torch.tensor([requests[r].noise.words(index) for r in batch.live], device=logits.device)
+    real = logits[: len(batch.live)]
+    drawn = sample(real, words, temperature)
+    logprobs = logprobs_of(real, drawn).tolist()
+    batch.next_ids[: len(batch.live)] = drawn
+    for request, token, logprob in zip(batch.live, drawn.tolist(), logprobs, strict=True):
+        batch.written[request].append(token)
+        batch.logprob[request] += logprob
+
+
+def _step(model: LoadedModel, batch: _Batch, position: int) -> Float[Tensor, "rows d_vocab"]:
+    """Feed each row the token that it just drew."""
+    positions = torch.full((len(batch.next_ids), 1), position, device=model.device)
+    with batch.table.applied_to(model.blocks, positions, n_real=len(batch.live)):
+        output = model.module(
+            input_ids=batch.next_ids[:, None],
+            position_ids=positions,
+            past_key_values=batch.cache,
+            use_cache=True,
+        )
+    return output.logits[:, -1]
+
+
+def _drop(batch: _Batch, finished: Sequence[int], device: torch.device) -> None:
+    """Take finished rows out, and pad again."""
+    staying = [row for row in range(len(batch.live)) if row not in set(finished)]
+    rows = torch.tensor(_padded(staying), device=device)
+    batch.live = [batch.live[row] for row in staying]
+    batch.table.keep(rows)
+    batch.next_ids = batch.next_ids[rows]
+    batch.cache.batch_select_indices(rows)
+
+
+def _padded(rows: Sequence[int]) -> list[int]:
+    """These rows, the first one repeated until there are at least MIN_ROWS."""
+    return [*rows, *([rows[0]] * (MIN_ROWS - len(rows)))]
+
+
+def _complete(
+    model: LoadedModel,
+    batch: _Batch,
+    request: int,
+    requests: Sequence[RolloutRequest],
+    prefills: Sequence[Prefill],
+    n_prompt: int,
+    response_start: int,
+) -> Completion:
+    """Close a row, and hold what was added against what should have been."""
+    steering, written = requests[request].steering, batch.written[request]
+    count = _together(prefills[request].count, batch.table.counts()[request])
+    last = n_prompt + len(written) - 1
+    expected = last - steering.steer_from(response_start)
+    check_count(steering, count, expected, f"rollout {requests[request].noise.rollout}")
+    return Completion(
+        index=request,
+        token_ids=tuple(written),
+        stop="end" if written[-1] in model.eos_ids else "length",
+        mean_logprob=batch.logprob[request] / len(written),
+        count=count,
+    )
+
+
+def _together(first: SteeringCount, second: SteeringCount) -> SteeringCount:
+    n = first.n_steered + second.n_steered
+    total = first.mean_added_norm * first.n_steered + second.mean_added_norm * second.n_steered
+    return SteeringCount(n, total / n if n else 0.0)

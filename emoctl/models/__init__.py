@@ -1,0 +1,1 @@
+"""A name → weights, tokenizer, chat template, decoder blocks. Knows no scenario and no run."""

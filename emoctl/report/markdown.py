@@ -1,0 +1,115 @@
+"""summary.md: a run on one page, for a pull request, a CI job or a lab book.
+
+Every cell and name is escaped; no text that a model wrote is quoted here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from emoctl.analysis.results import Results
+from emoctl.report.grids import Grid, grids
+from emoctl.report.inert import inert_terminal
+from emoctl.report.terminal import gate_line
+
+SCOPE = (
+    "This measures how far behaviour depends on functional emotion concepts: directions in the "
+    "model's activations that represent an emotion. It is about emotion-mediated behaviour, not "
+    "about strategic deception, and it makes no claim that a model feels or experiences anything."
+)
+_MARKUP = re.compile(r"([\\`*\[\]<>|~#])")
+
+
+def _escaped(text: str) -> str:
+    """Our own words as one line of Markdown: a name may hold a pipe or a bracket."""
+    return _MARKUP.sub(r"\\\1", inert_terminal(text)).replace("\n", " ")
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
+
+
+def _table(grid: Grid) -> Iterator[str]:
+    headers = ("emotion", "outcome", *grid.strengths, grid.controls_header)
+    yield f"### {_escaped(grid.title)}"
+    yield ""
+    yield _row(headers)
+    yield "|" + "---|" * len(headers)
+    for row in grid.rows:
+        yield _row((row.vector, row.outcome, *row.cells, row.controls))
+    yield ""
+    for note in grid.notes:
+        yield f"- {_escaped(note)}"
+    yield ""
+
+
+def set_aside_counts(results: Results) -> dict[str, int]:
+    """Transcripts in no rate, controls included: how many, for each reason."""
+    sampled = results.outcomes[results.outcomes["readout"] == "sample"]
+    cells = sampled.drop_duplicates(["scenario", "variant", "condition_id"])
+    words = ("incoherent", "truncated", "unscored")
+    counts = {word: int(cells[f"n_{word}"].sum()) for word in words}
+    return {"rollouts": int(cells["n_total"].sum()), **counts}
+
+
+def _set_aside(results: Results) -> Iterator[str]:
+    counts = set_aside_counts(results)
+    n = counts.pop("rollouts")
+    if not n:
+        return
+    yield "## Transcripts set aside"
+    yield ""
+    told = ", ".join(f"{count} {word}" for word, count in counts.items())
+    yield f"Of {n} rollouts, controls included: {told}. None of them counts as a “no”."
+    yield ""
+
+
+def _see_more(run: str) -> Iterator[str]:
+    yield "## See the transcripts"
+    yield ""
+    yield "`tables/cells.csv` lists the rollout ids behind every rate. To read those of a cell:"
+    yield ""
+    yield "```sh"
+    yield f"emoctl runs show {run} --cell SCENARIO/VARIANT/VECTOR/STRENGTH/OUTCOME"
+    yield "```"
+    yield ""
+
+
+def _listed(heading: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        yield f"## {heading}"
+        yield ""
+        yield from (f"- {_escaped(line)}" for line in lines)
+        yield ""
+
+
+def _page(results: Results, run: str, title: str, about: Mapping[str, str]) -> Iterator[str]:
+    yield f"# {_escaped(title)}"
+    yield ""
+    yield from (f"- {_escaped(key)}: {_escaped(value)}" for key, value in about.items())
+    yield ""
+    verdicts = [f"{v.scenario}/{v.variant}, {v.readout}: {v.sentence}" for v in results.verdicts]
+    yield from _listed("What this says", verdicts)
+    unfinished = [
+        f"{s.scenario}/{s.variant}, {s.readout}: {s.present} of {s.planned} "
+        + (f"at {s.vector} {s.strength}" if s.vector else "under any condition")
+        for s in results.shortfalls
+    ]
+    yield from _listed("Unfinished", unfinished)
+    yield from _listed("Gates", [gate_line(gate) for gate in results.gates])
+    yield "## Tables"
+    yield ""
+    for grid in grids(results):
+        yield from _table(grid)
+    yield from _set_aside(results)
+    yield from _see_more(run)
+    yield "## Scope"
+    yield ""
+    yield SCOPE
+
+
+def summary_md(
+    results: Results, *, run: str, title: str, about: Mapping[str, str] | None = None
+) -> str:
+    """The page. `run` is the run's id, as commands take it; `about` says what was run, in order:
+    model, revision, layer, vectors, whatever the caller knows."""
+    return "\n".join(_page(results, run, title, about or {})) + "\n"

@@ -1,0 +1,1 @@
+"""Plan, run, stop, resume: where engine, judges and store meet."""

@@ -1,0 +1,191 @@
+"""Where tasks are done: in this process, or in worker processes of one thread each.
+
+On a CPU, several one-thread workers beat one process of several threads, and one thread is what
+makes a row's logits independent of its batch. A worker ends when its parent does, however that
+ends.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from emoctl.config.schema import ModelConfig
+from emoctl.engine.steering import Steering
+from emoctl.errors import EmoctlError, ModelError
+from emoctl.models.fingerprint import ModelIdentity
+from emoctl.models.loading import LoadedModel, load_model
+from emoctl.sweep.tasks import Done, Task, Workbench
+
+MAX_AUTO_WORKERS = 4
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Does tasks in any order."""
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+        """Every result of every task, each as soon as it is there."""
+        ...
+
+
+def n_workers(wanted: int | str, device: torch.device) -> int:
+    """Processes for `engine.workers`; one on an accelerator."""
+    if device.type != "cpu":
+        return 1
+    if isinstance(wanted, int):
+        return wanted
+    return min(os.cpu_count() or 1, MAX_AUTO_WORKERS)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalExecutor:
+    """Does tasks in this process, with one thread."""
+
+    model: LoadedModel
+    steerings: Mapping[str, Steering]
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+        """Every result of every task, in order."""
+        bench = Workbench(self.model, self.steerings)
+        with one_thread():
+            for task in tasks:
+                yield from bench.do(task)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What ended a worker's task. `error` is None for a bug, whose traceback is told instead."""
+
+    error: EmoctlError | None
+    trace: str
+
+
+_FINISHED = "finished"
+_ARRAYS = Mapping[str, tuple[int, "np.ndarray[tuple[int], np.dtype[np.float32]]", bool]]
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessExecutor:
+    """Does tasks in `n` worker processes, each with the model in memory."""
+
+    config: ModelConfig
+    identity: ModelIdentity
+    steerings: Mapping[str, Steering]
+    n: int
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+        """Every result of every task.
+
+        Raises:
+            EmoctlError: what a worker raised.
+            ModelError: a worker died.
+        """
+        context = multiprocessing.get_context("spawn")
+        arrays = {
+            name: (s.layer, s.added.numpy(), s.everywhere) for name, s in self.steerings.items()
+        }
+        workers: dict[Connection, multiprocessing.process.BaseProcess] = {}
+        for _ in range(min(self.n, len(tasks))):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_work, args=(theirs, self.config, self.identity, arrays), daemon=True
+            )
+            process.start()
+            theirs.close()
+            workers[ours] = process
+        try:
+            yield from _distribute(list(tasks), list(workers))
+        finally:
+            for connection, process in workers.items():
+                connection.close()
+                process.terminate()
+                process.join()
+
+
+def _distribute(tasks: list[Task], connections: list[Connection]) -> Iterator[Done]:
+    waiting = list(reversed(tasks))
+    busy = list(connections)
+    for connection in connections:
+        connection.send(waiting.pop())
+    while busy:
+        for connection in wait(busy):
+            assert isinstance(connection, Connection)
+            try:
+                message = connection.recv()
+            except EOFError:
+                raise ModelError(
+                    "a worker process died",
+                    hint="the machine may be out of memory: lower engine.workers or engine.rows; "
+                    "--resume continues",
+                ) from None
+            if isinstance(message, _Failure):
+                raise message.error or RuntimeError(f"a worker failed:\n{message.trace}")
+            if message != _FINISHED:
+                yield message
+            elif waiting:
+                connection.send(waiting.pop())
+            else:
+                busy.remove(connection)
+
+
+def _work(
+    connection: Connection, config: ModelConfig, identity: ModelIdentity, arrays: _ARRAYS
+) -> None:
+    """The life of a worker: load the model, then do one task after another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    try:
+        steerings = {
+            name: Steering(layer, torch.from_numpy(added.copy()), everywhere)
+            for name, (layer, added, everywhere) in arrays.items()
+        }
+        bench = Workbench(load_model(config, identity), steerings)
+        while True:
+            for done in bench.do(connection.recv()):
+                connection.send(done)
+            connection.send(_FINISHED)
+    except EOFError:
+        return
+    except EmoctlError as error:
+        connection.send(_Failure(error, ""))
+    except BaseException:
+        connection.send(_Failure(None, traceback.format_exc()))
+        raise
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def make_executor(
+    model: LoadedModel, config: ModelConfig, steerings: Mapping[str, Steering], n: int
+) -> Executor:
+    """Worker processes where more than one is wanted, else this process."""
+    if n > 1:
+        return ProcessExecutor(config, model.identity, steerings, n)
+    return LocalExecutor(model, steerings)

@@ -1,0 +1,250 @@
+"""A plan → a run folder full of rows: the one place where engine, judges and store meet.
+
+    tasks that are not stored yet ─▶ executor ─▶ transcript ─▶ judge ─▶ store, a transaction a row
+
+Stop it at any instant and start it again: what was stored is not done twice, and what is done
+later equals what an unbroken run would have stored.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from emoctl.config import ExperimentConfig, render_yaml
+from emoctl.engine.exactness import Exactness, tried
+from emoctl.engine.steering import SteeringCount
+from emoctl.errors import StoreError
+from emoctl.judges import Judge, judge_safely, make_judge
+from emoctl.models.loading import LoadedModel
+from emoctl.scenarios import Message, Transcript, scenario_digest
+from emoctl.store.database import RunStore
+from emoctl.store.environment import collect_environment
+from emoctl.store.manifest import (
+    Arithmetic,
+    Manifest,
+    ModelFacts,
+    portable_argv,
+    read_manifest,
+    write_manifest,
+)
+from emoctl.store.records import Receipt, RolloutRecord, ScoreRecord, VariantRecord
+from emoctl.store.run_folder import RunFolder, create_run, find_unfinished
+from emoctl.sweep.executor import Executor
+from emoctl.sweep.plan import Plan, tasks
+from emoctl.sweep.tasks import RolloutDone, ScoresDone
+from emoctl.sweep.vectors_file import save_directions
+from emoctl.vectors.files import EmotionVectors
+
+Progress = Callable[[int, int], None]
+"""Told how many rows are stored, and how many there will be."""
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """What the command line knows of a run, for its manifest."""
+
+    config_text: str
+    """The experiment file as given."""
+
+    argv: tuple[str, ...]
+    n_workers: int
+    exactness: Exactness
+
+
+def open_run(out: Path, config: ExperimentConfig, *, resume: bool) -> RunFolder:
+    """The newest unfinished run of this config where `resume` is wanted, else a new one.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    found = find_unfinished(out, config.digest()) if resume else None
+    return found or create_run(out, config.name, config.digest(), datetime.now(UTC))
+
+
+def begin(
+    plan: Plan, model: LoadedModel, vectors: EmotionVectors, folder: RunFolder, start: RunStart
+) -> None:
+    """Write what a run folder holds before its first row; leave what a resumed one has.
+
+    Raises:
+        StoreError: the disk is full, or the run was begun with other vectors, prompts or scenarios.
+    """
+    if not folder.config.exists():
+        folder.write_text_atomic(folder.config, start.config_text)
+    if not folder.resolved_config.exists():
+        folder.write_text_atomic(folder.resolved_config, render_yaml(plan.config))
+    digest = save_directions(plan.conditions, vectors.provenance, folder.vectors)
+    if not folder.manifest.exists():
+        write_manifest(folder, _manifest(plan, model, vectors, digest, start))
+    with RunStore.open(folder.path, write=True) as store:
+        known = {c.id for c in store.conditions()}
+        if known and known != set(plan.conditions):
+            raise StoreError(
+                f"run {folder.name} was begun with other conditions than these",
+                hint="the vectors or the code that draws controls changed: start a new run, "
+                "without --resume",
+            )
+        store.add_scenarios(list(plan.scenarios.values()))
+        store.add_conditions([c.record for c in plan.conditions.values()])
+        store.add_variants(_variants(plan, model))
+
+
+def execute(
+    plan: Plan,
+    model: LoadedModel,
+    folder: RunFolder,
+    executor: Executor,
+    *,
+    limit: int | None = None,
+    on_row: Progress = lambda _done, _total: None,
+) -> bool:
+    """Do what is not stored yet, storing each row as soon as it is there.
+
+    Returns whether everything that the plan asks for is stored now; with a `limit` it may not be.
+
+    Raises:
+        SteeringError: something was not steered as its condition says.
+        StoreError: the disk is full; what was stored stays.
+    """
+    judges = {
+        name: make_judge(scenario)
+        for name, scenario in plan.scenarios.items()
+        if any(key[0] == name for key in plan.prompts)
+    }
+    with RunStore.open(folder.path, write=True) as store:
+        left = tasks(plan, store.done_rollouts(), store.done_scores(), limit)
+        stored = store.n_rollouts() + store.n_scores()
+        total = plan.n_rollouts + plan.n_scores
+        on_row(stored, total)
+        for done in executor.run(left) if left else ():
+            if isinstance(done, ScoresDone):
+                records = _scores(done)
+                store.add_scores(records)
+                stored += len(records)
+            else:
+                store.add_rollouts([_rollout(plan, model, judges, done)])
+                stored += 1
+            on_row(stored, total)
+        return stored >= total
+
+
+def end(folder: RunFolder) -> None:
+    """Write the end and the counts into the manifest; DONE is left to who writes the tables."""
+    with RunStore.open(folder.path, write=False) as store:
+        counts = store.outcome_counts()
+    write_manifest(folder, read_manifest(folder).finished(datetime.now(UTC), counts))
+
+
+def _rollout(
+    plan: Plan, model: LoadedModel, judges: Mapping[str, Judge], done: RolloutDone
+) -> RolloutRecord:
+    """One finished row, judged."""
+    task, completion = done.task, done.completion
+    condition_id, noise = task.rows[completion.index]
+    variant = plan.scenarios[task.scenario].variants[task.variant]
+    text = variant.lead + model.tokenizer.decode(
+        list(completion.token_ids), skip_special_tokens=True
+    )
+    said = Message.model_construct(role="assistant", content=text)
+    transcript = Transcript((*variant.messages, said), completion.stop)
+    judgement = judge_safely(judges[task.scenario], transcript)
+    return RolloutRecord(
+        scenario=task.scenario,
+        variant=task.variant,
+        condition_id=condition_id,
+        rollout=noise.rollout,
+        n_prompt_tokens=len(task.prompt),
+        token_ids=completion.token_ids,
+        text=text,
+        stop=completion.stop,
+        status=judgement.status,
+        outcome=judgement.outcome,
+        evidence=judgement.evidence,
+        reason=judgement.reason,
+        receipt=_receipt(plan, condition_id, completion.count),
+        mean_logprob=completion.mean_logprob,
+    )
+
+
+def _receipt(plan: Plan, condition_id: str, count: SteeringCount) -> Receipt:
+    record = plan.conditions[condition_id].record
+    strength = float(record.strength)
+    mean_norm = abs(record.coefficient / strength) if strength else 0.0
+    ratio = count.mean_added_norm / mean_norm if mean_norm else 0.0
+    return Receipt(count.n_steered, count.mean_added_norm, ratio)
+
+
+def _scores(done: ScoresDone) -> list[ScoreRecord]:
+    question = done.task.question
+    return [
+        ScoreRecord(
+            scenario=question.scenario,
+            variant=question.variant,
+            condition_id=condition_id,
+            readout=question.readout,
+            item=item,
+            order=order,
+            n_tokens=score.n_tokens,
+            logprob=score.logprob,
+            n_steered=score.n_steered,
+        )
+        for condition_id, by_tree in zip(done.task.condition_ids, done.scores, strict=True)
+        for names, scores in zip(question.names, by_tree, strict=True)
+        for (item, order), score in zip(names, scores, strict=True)
+    ]
+
+
+def _variants(plan: Plan, model: LoadedModel) -> list[VariantRecord]:
+    """Every prompt of the plan; one that is only scored is kept as it would be sampled."""
+    from emoctl.models.prompts import render
+
+    asked = [*plan.prompts, *((q.scenario, q.variant) for q in plan.questions)]
+    records = []
+    for scenario, name in dict.fromkeys(asked):
+        variant = plan.scenarios[scenario].variants[name]
+        prompt = plan.prompts.get((scenario, name)) or render(
+            model.tokenizer, variant.messages, variant.lead
+        )
+        messages = tuple((m.role, m.content) for m in variant.messages)
+        records.append(
+            VariantRecord(
+                scenario, name, messages, variant.lead, prompt.text, len(prompt.token_ids)
+            )
+        )
+    return records
+
+
+def _manifest(
+    plan: Plan,
+    model: LoadedModel,
+    vectors: EmotionVectors,
+    vectors_digest: str,
+    start: RunStart,
+) -> Manifest:
+    exact = start.exactness.exact
+    return Manifest(
+        name=plan.config.name,
+        argv=portable_argv(start.argv, Path.cwd()),
+        started=datetime.now(UTC),
+        environment=collect_environment(),
+        arithmetic=Arithmetic(
+            device=model.device.type,
+            dtype=str(model.dtype).removeprefix("torch."),
+            attention=str(model.module.config._attn_implementation),
+            engine="reference",
+            threads=1,
+            workers=start.n_workers,
+            reproducible="exact" if exact else "rounding",
+            probe={
+                k: list(v) if isinstance(v, list) else v for k, v in tried(start.exactness).items()
+            },
+        ),
+        model=ModelFacts(**asdict(model.identity)),
+        vectors_sha256=vectors_digest,
+        vectors=vectors.provenance.model_dump(mode="json"),
+        corpus_sha256=vectors.provenance.corpus_sha256,
+        scenarios={name: scenario_digest(s) for name, s in plan.scenarios.items()},
+        config_digest=plan.config.digest(),
+        seed=plan.config.seed,
+    )

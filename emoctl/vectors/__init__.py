@@ -1,0 +1,1 @@
+"""Activations → emotion vectors, their files and their validation."""

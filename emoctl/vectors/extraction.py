@@ -1,0 +1,101 @@
+"""Extraction from end to end: model + corpus + recipe → a vectors file in the cache.
+
+Where the file stands is `emoctl.vectors.cached`'s to say.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from emoctl import __version__
+from emoctl.config.schema import RecipeConfig
+from emoctl.models.hook_points import two_thirds_layer
+from emoctl.models.loading import LoadedModel
+from emoctl.stories import Corpus
+from emoctl.vectors.activations import NeutralActivations, neutral_activations, text_means
+from emoctl.vectors.cached import N_SHUFFLED, SHUFFLE_SEED
+from emoctl.vectors.files import (
+    EmotionVectors,
+    HeldOut,
+    Provenance,
+    check_vectors,
+    save_vectors,
+)
+from emoctl.vectors.held_out import held_out_accuracy
+from emoctl.vectors.recipe import (
+    NeutralBasis,
+    centred_vectors,
+    covariance_basis,
+    emotion_means,
+    neutral_basis,
+    shuffled_vectors,
+)
+
+def extract(
+    model: LoadedModel,
+    corpus: Corpus,
+    recipe: RecipeConfig,
+    path: Path,
+    on_text: Callable[[int], None] = lambda _n: None,
+) -> EmotionVectors:
+    """Make the vectors and write them to `path`. `on_text` is told how many texts are done.
+
+    Raises:
+        StoriesError: a text is too short for the recipe.
+        VectorError: the file cannot be written, or a vector is degenerate.
+    """
+    stories = sorted(corpus.stories, key=lambda s: (s.emotion, s.topic, s.text))
+    emotions, topics = sorted({s.emotion for s in stories}), sorted({s.topic for s in stories})
+    labels = [emotions.index(s.emotion) for s in stories]
+    topic_of = [topics.index(s.topic) for s in stories]
+    activations = text_means(model, [s.text for s in stories], recipe.from_token, on_text)
+    neutral = neutral_activations(
+        model,
+        sorted(t.text for t in corpus.neutral),
+        recipe.from_token,
+        token_covariance=recipe.neutral_level == "token",
+        on_batch=on_text,
+    )
+    basis = make_basis(neutral, recipe)
+    accuracy = (
+        HeldOut.model_validate(asdict(held_out_accuracy(activations, labels, topic_of, basis)))
+        if len(topics) >= 3
+        else None
+    )
+    vectors = EmotionVectors(
+        vectors=centred_vectors(emotion_means(activations, labels, len(emotions)), basis),
+        shuffled=shuffled_vectors(activations, labels, topic_of, basis, N_SHUFFLED, SHUFFLE_SEED),
+        neutral_tokens=neutral.tokens,
+        mean_norm=neutral.mean_norm,
+        provenance=Provenance(
+            emoctl_version=__version__,
+            model=model.identity,
+            dtype=str(model.dtype).removeprefix("torch."),
+            n_layers=model.n_layers,
+            d_model=model.d_model,
+            default_layer=two_thirds_layer(model.n_layers),
+            corpus_sha256=corpus.digest,
+            n_stories=len(stories),
+            n_neutral=len(corpus.neutral),
+            emotions=tuple(emotions),
+            recipe=recipe.model_dump(),
+            neutral_components=tuple(len(c) for c in basis.components),
+            neutral_shares=basis.shares,
+            norm_text_set=f"the corpus' {len(corpus.neutral)} neutral texts, "
+            "without the first 8 tokens of each",
+            n_norm_tokens=neutral.n_norm_tokens,
+            held_out=accuracy,
+        ),
+    )
+    check_vectors(vectors, "extraction")
+    save_vectors(vectors, path)
+    return vectors
+
+
+def make_basis(neutral: NeutralActivations, recipe: RecipeConfig) -> NeutralBasis:
+    """The neutral directions that the recipe projects out."""
+    if neutral.token_covariance is not None:
+        return covariance_basis(
+            neutral.token_covariance, recipe.neutral_variance, recipe.neutral_components
+        )
+    return neutral_basis(neutral.means, recipe.neutral_variance, recipe.neutral_components)
