@@ -8,7 +8,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --progress-bar off
+PIP := $(BIN)/python -m pip install --quiet --quiet --progress-bar off
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

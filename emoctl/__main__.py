@@ -74,8 +74,10 @@ def _refuse_usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         return _refuse(UsageError(f"{path} needs a command", hint=f"see {path} --help"))
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
-    message = message[:1].lower() + message[1:].removesuffix(".")
-    return _refuse(UsageError(message, hint=f"see {path} --help"))
+    what, suggests, near = message.partition("Did you mean")
+    what = what[:1].lower() + what[1:].strip().removesuffix(".")
+    hint = f"did you mean{near}" if suggests else f"see {path} --help"
+    return _refuse(UsageError(what, hint=hint))
 
 
 if __name__ == "__main__":

@@ -77,9 +77,9 @@ def test_the_unpacked_wheel_finds_its_corpus_and_its_configs(wheel: Path, tmp_pa
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r});"
         "import emoctl.errors; from emoctl.stories import load_corpus;"
-        "from emoctl.config import load_config; from emoctl.scenarios import find_scenarios;"
+        "from emoctl.config import find_config; from emoctl.scenarios import find_scenarios;"
         "print(emoctl.errors.__file__); print(len(load_corpus().stories));"
-        "print(load_config('default').name); print(sorted(find_scenarios()))"
+        "print(find_config('default')); print(sorted(find_scenarios()))"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", code],
@@ -92,7 +92,8 @@ def test_the_unpacked_wheel_finds_its_corpus_and_its_configs(wheel: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     where, n_stories, config, scenarios = done.stdout.splitlines()
     assert Path(where).is_relative_to(tmp_path)
-    assert (n_stories, config) == ("120", "default")
+    assert Path(config).is_relative_to(tmp_path)
+    assert n_stories == "120"
     assert "replacement-affair" in scenarios
 
 

@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 
 from emoctl.analysis.intervals import FloatArray
 from emoctl.analysis.run_data import RunData
+from emoctl.scenarios.orders import option_orders
 from emoctl.scenarios.scenario import (
     REGISTERS,
     ChoiceSpec,
@@ -116,12 +117,13 @@ def exact_grid(data: RunData, scenario: Scenario, readout: str) -> ExactGrid | N
         units = [s.id for s in likelihood.sets]
         measures = _likelihood_measures(likelihood)
     elif readout == "choice" and choice is not None:
-        units = sorted({r.order for r in records})
+        units = [">".join(order) for order in option_orders(list(choice.options))]
         measures = [*choice.options, OPTION_MASS]
     else:
         return None
-    conditions = [c for c in data.conditions if any(c.id == seen for seen, _ in cells)]
-    variants = [v for v in scenario.variants if any(v == seen for _, seen in cells)]
+    measured, asked = {condition for condition, _ in cells}, {variant for _, variant in cells}
+    conditions = [c for c in data.conditions if c.id in measured]
+    variants = [v for v in scenario.variants if v in asked]
     if not (conditions and variants):
         return None
 

@@ -13,7 +13,6 @@ import pandas as pd
 
 from emoctl.config.gates import GateFields
 from emoctl.errors import GateError, IncompleteError
-from emoctl.store.records import UNSTEERED
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,12 @@ class GateResult:
 
 
 def _named_cells(gate: GateFields, outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The lines that a gate speaks of; at strength 0 an emotion means the shared baseline."""
+    """The lines that a gate speaks of."""
     real = outcomes[outcomes["control"] == "none"]
-    strength = float(gate.strength)
-    vector = gate.vector
-    if strength == 0 and (real["vector"] == vector).any():
-        vector = UNSTEERED
     chosen = (
         (real["outcome"] == gate.outcome)
-        & (real["vector"] == vector)
-        & ((real["strength"] - strength).abs() < 1e-12)
+        & (real["vector"] == gate.vector)
+        & ((real["strength"] - float(gate.strength)).abs() < 1e-12)
     )
     for column in ("scenario", "variant", "readout"):
         wanted = getattr(gate, column)

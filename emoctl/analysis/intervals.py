@@ -131,9 +131,7 @@ def control_rank(difference: float, controls: list[float]) -> ControlRank:
     # A control that differs by rounding alone ties with the effect, which is the careful side.
     slack = 1e-12 * max(1.0, abs(difference))
     as_large = int((np.abs(known) >= abs(difference) - slack).sum())
-    return ControlRank(
-        (1 + as_large) / (1 + known.size), 1 + as_large, int(known.size), low, high
-    )
+    return ControlRank((1 + as_large) / (1 + known.size), 1 + as_large, int(known.size), low, high)
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from emoctl.config.schema import ExperimentConfig, strength_text
+from emoctl.scenarios.orders import option_orders
 from emoctl.scenarios.scenario import Scenario
 from emoctl.store.records import ConditionRecord, Readout, RolloutRecord, ScoreRecord
 
@@ -87,12 +88,12 @@ def ordered(
 
 
 def n_items(scenario: Scenario, readout: str, n_rollouts: int) -> int | None:
-    """Rows that one condition of a variant should have; None where the scenario fixes no number.
-
-    The number of orders in which options are shown is the planner's choice, not the scenario's.
-    """
+    """Rows that one condition of a variant should have; None where it has no such readout."""
     if readout == "sample":
         return n_rollouts
+    if readout == "choice" and scenario.choice is not None:
+        options = list(scenario.choice.options)
+        return len(options) * len(option_orders(options))
     if readout == "likelihood" and scenario.likelihood is not None:
         return sum(len(texts) for s in scenario.likelihood.sets for texts in s.acts.values())
     return None

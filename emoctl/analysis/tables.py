@@ -37,18 +37,3 @@ def write_tables(folder: Path, frames: Mapping[str, pd.DataFrame]) -> list[Path]
             hint="free some space, or check who owns the folder",
         ) from None
     return written
-
-
-def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """The frame that `write_tables` wrote as `name`, types and all.
-
-    Raises:
-        StoreError: there is no such table.
-    """
-    path = folder / f"{name}.parquet"
-    try:
-        return pd.read_parquet(path)
-    except OSError:
-        raise StoreError(
-            f"no table {name} in {folder}", hint="make it first: emoctl report RUN"
-        ) from None

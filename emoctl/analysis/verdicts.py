@@ -58,6 +58,7 @@ def _out_of_reach(n_controls: int, n_tests: int, alpha: float) -> str | None:
 def _measured(rows: pd.DataFrame, register: str, *, claimed: bool) -> str:
     """The contrasts of one register; with direction in words only where it is claimed."""
     parts, target = [], ""
+    row: Any
     for row in rows.itertuples():
         target, foil = str(row.outcome).removesuffix(f"_{register}").split("_vs_", 1)
         word = ("gains on" if row.difference > 0 else "loses to") if claimed else "against"
@@ -96,8 +97,7 @@ def _choice(rows: pd.DataFrame, n_tests: int, alpha: float) -> tuple[Kind, str]:
     if isnan(row.difference):
         return "could not tell", "some options were not scored"
     told = (
-        f"probability of {row.outcome} {figures.share(row.baseline)} at strength 0, "
-        f"{_effect(row)}"
+        f"probability of {row.outcome} {figures.share(row.baseline)} at strength 0, {_effect(row)}"
     )
     mass = rows.loc[rows["outcome"] == OPTION_MASS, "baseline"]
     if len(mass) and mass.iloc[0] < LITTLE_MASS:

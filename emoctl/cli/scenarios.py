@@ -3,12 +3,14 @@
 Knows no model: what is shown is the messages, before any chat template.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from emoctl.cli.console import next_step, note, print_json, print_line
+from emoctl.errors import IncompleteError, UsageError, did_you_mean
 from emoctl.scenarios import (
     Finding,
     FoundScenario,
@@ -71,7 +73,7 @@ def lint(
 
     Example: emoctl scenarios lint replacement-affair
     """
-    found = [(s.name, lint_scenario(s)) for s in _to_lint(name)]
+    found = [(s.name, lint_scenario(s)) for s in _chosen(name)]
     findings = [(scenario, finding) for scenario, several in found for finding in several]
     n_errors = sum(finding.severity == "error" for _, finding in findings)
     if json:
@@ -88,7 +90,34 @@ def lint(
     next_step("emoctl scenarios selftest")
 
 
-def _to_lint(name: str) -> list[Scenario]:
+@app.command()
+def selftest(
+    name: Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="Default: all.")] = "",
+    json: Json = False,
+) -> None:
+    """Judge every example that a scenario gives of its outcomes; exit 1 on a disagreement.
+
+    Example: emoctl scenarios selftest replacement-affair
+    """
+    from emoctl.cli.scenario_selftest import judged_examples
+
+    examples = [example for scenario in _chosen(name) for example in judged_examples(scenario)]
+    wrong = [example for example in examples if not example.agrees]
+    if json:
+        print_json([asdict(example) | {"agrees": example.agrees} for example in examples])
+    else:
+        for example in wrong:
+            print_line(example.complaint)
+    note(f"{_counted(len(examples), 'example')}: {len(examples) - len(wrong)} judged as written")
+    if not examples:
+        raise IncompleteError("no scenario here has a judge and examples to judge")
+    if wrong:
+        next_step("mend judge.rules and terms in scenario.yaml, or the example")
+        raise typer.Exit(1)
+    next_step("emoctl sweep --vector desperate --scale 0.05")
+
+
+def _chosen(name: str) -> list[Scenario]:
     if (Path(name) / "scenario.yaml").is_file() and name:
         return [load_scenario(Path(name))]
     found = find_scenarios()
@@ -116,8 +145,6 @@ def _row_text(row: dict[str, Any]) -> str:
 
 
 def _variant(scenario: Scenario, name: str) -> Variant:
-    from emoctl.errors import UsageError, did_you_mean
-
     known = list(scenario.variants)
     if name not in known:
         hint = did_you_mean(name, known, listing=f"variants: {', '.join(known)}")

@@ -255,7 +255,8 @@ def exit_code(results: "Results") -> int:
 def anything_scored(results: "Results") -> bool:
     """Whether any cell holds a scored rollout or an exact value."""
     table = results.outcomes
-    return bool((table["n_scored"].fillna(0) > 0).any() or table["value"].notna().any())
+    real = table[table["control"] == "none"]
+    return bool((real["n_scored"].fillna(0) > 0).any() or real["value"].notna().any())
 
 
 def _duration(seconds: float) -> str:

@@ -35,6 +35,8 @@ class SamplingParams:
 
     max_new_tokens: int
     temperature: float
+    ended: Callable[[Sequence[int]], bool] = lambda _written: False
+    """Whether the tokens that a row wrote so far end its turn, beside an end-of-sequence token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +129,14 @@ def generate(
     logits = torch.cat([p.logits for p in prefills])[_padded(list(range(len(requests))))]
     for index in range(params.max_new_tokens):
         _draw(batch, requests, logits, index, params.temperature)
-        finished = [
-            row
-            for row, request in enumerate(batch.live)
-            if batch.written[request][-1] in model.eos_ids or index + 1 == params.max_new_tokens
-        ]
+        ended = [_has_ended(model, params, batch.written[r]) for r in batch.live]
+        last = index + 1 == params.max_new_tokens
+        finished = [row for row, end in enumerate(ended) if end or last]
         for row in finished:
+            request = batch.live[row]
+            count = _together(prefills[request].count, batch.table.counts()[request])
             yield _complete(
-                model, batch, batch.live[row], requests, prefills, len(prompt), response_start
+                requests[request], request, batch, count, len(prompt), response_start, ended[row]
             )
         if len(finished) == len(batch.live):
             return
@@ -215,26 +217,28 @@ def _padded(rows: Sequence[int]) -> list[int]:
     return [*rows, *([rows[0]] * (MIN_ROWS - len(rows)))]
 
 
+def _has_ended(model: LoadedModel, params: SamplingParams, written: Sequence[int]) -> bool:
+    return written[-1] in model.eos_ids or params.ended(written)
+
+
 def _complete(
-    model: LoadedModel,
+    request: RolloutRequest,
+    index: int,
     batch: _Batch,
-    request: int,
-    requests: Sequence[RolloutRequest],
-    prefills: Sequence[Prefill],
+    count: SteeringCount,
     n_prompt: int,
     response_start: int,
+    ended: bool,
 ) -> Completion:
     """Close a row, and hold what was added against what should have been."""
-    steering, written = requests[request].steering, batch.written[request]
-    count = _together(prefills[request].count, batch.table.counts()[request])
-    last = n_prompt + len(written) - 1
-    expected = last - steering.steer_from(response_start)
-    check_count(steering, count, expected, f"rollout {requests[request].noise.rollout}")
+    written = batch.written[index]
+    expected = n_prompt + len(written) - 1 - request.steering.steer_from(response_start)
+    check_count(request.steering, count, expected, f"rollout {request.noise.rollout}")
     return Completion(
-        index=request,
+        index=index,
         token_ids=tuple(written),
-        stop="end" if written[-1] in model.eos_ids else "length",
-        mean_logprob=batch.logprob[request] / len(written),
+        stop="end" if ended else "length",
+        mean_logprob=batch.logprob[index] / len(written),
         count=count,
     )
 

@@ -151,9 +151,11 @@ def _panel(real: pd.DataFrame, grey: pd.DataFrame, y: alt.Y, colour: alt.Color) 
 
 def _shared_domain(real: pd.DataFrame, grey: pd.DataFrame) -> list[float]:
     """One vertical scale for panels that are to be compared, a little wider than the data."""
-    known = pd.concat([real[["figure", "low", "high"]].stack(), grey["figure"], pd.Series([0.0])])
-    margin = 0.06 * float(known.max() - known.min()) or 1.0
-    return [float(known.min()) - margin, float(known.max()) + margin]
+    drawn = [real[column] for column in ("figure", "low", "high")]
+    known = pd.concat([*drawn, grey["figure"]]).dropna().astype("float64").to_numpy()
+    low, high = min(0.0, *known), max(0.0, *known)
+    margin = 0.06 * (high - low) or 1.0
+    return [low - margin, high + margin]
 
 
 def _panels(results: Results) -> Iterator[Any]:
@@ -229,7 +231,7 @@ def save_charts(folder: Path, results: Results) -> list[Path]:
 def _closed(html: str) -> str:
     """The page with a policy that forbids every request, should anything try one."""
     policy = (
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:\">"
     )
     return re.sub(r"<head>", lambda found: found.group() + policy, html, count=1)

@@ -6,7 +6,7 @@ in it comes from the outcome and contrast tables; how it is drawn is not known h
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import pandas as pd
@@ -56,8 +56,14 @@ def _only(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
     return frame
 
 
-def _first(frame: pd.DataFrame) -> Any:
-    return next(frame.itertuples(), None)
+def _placed(frame: pd.DataFrame) -> dict[tuple[str, float | None, str], Any]:
+    """The lines of a table by emotion, strength and outcome."""
+    return {(row.vector, row.strength, row.outcome): row for row in _lines(frame)}
+
+
+def _lines(frame: pd.DataFrame) -> Iterator[Any]:
+    """The lines of a table, their columns as attributes."""
+    return iter(frame.itertuples())
 
 
 def _vectors(frame: pd.DataFrame) -> list[str]:
@@ -104,10 +110,12 @@ def _rate_notes(real: pd.DataFrame, unseen: Sequence[str], results: Results) -> 
         yield aside
 
 
-def _rate_text(row: Any) -> str:
+def _rate_text(row: Any, contrast: Any, alpha: float) -> str:
+    """A rate, marked where it differs from strength 0 and most of the cell could be scored."""
     if row is None:
         return ABSENT
-    return figures.rate(row.k, row.n_scored, row.n_total, row.rate, row.low, row.high)
+    text = figures.rate(row.k, row.n_scored, row.n_total, row.rate, row.low, row.high)
+    return text + (_mark(contrast, alpha) if 2 * row.n_scored >= row.n_total else "")
 
 
 def rates_grid(results: Results, scenario: str, variant: str) -> Grid:
@@ -120,15 +128,12 @@ def rates_grid(results: Results, scenario: str, variant: str) -> Grid:
     outcomes = list(dict.fromkeys([*primary, *real["outcome"]]))
     seen = real.groupby("outcome")["k"].sum()
     shown = [o for o in outcomes if o in primary or seen[o]] or outcomes[:1]
+    cell_at, contrast_at = _placed(real), _placed(contrasts)
     rows = []
     for vector in _vectors(real):
         for outcome in shown:
-            texts = []
-            for s in strengths:
-                of = UNSTEERED if s == 0 else vector
-                key = {"vector": of, "strength": s, "outcome": outcome}
-                mark = _mark(_first(_only(contrasts, **key)), alpha)
-                texts.append(_rate_text(_first(_only(real, **key))) + mark)
+            places = [(UNSTEERED if s == 0 else vector, s, outcome) for s in strengths]
+            texts = [_rate_text(cell_at.get(p), contrast_at.get(p), alpha) for p in places]
             rows.append(GridRow(vector, outcome, texts, _rate_controls(cells, outcome)))
     return Grid(
         title=f"{scenario} / {variant} · sample · rates",
@@ -137,6 +142,12 @@ def rates_grid(results: Results, scenario: str, variant: str) -> Grid:
         controls_header=_controls_header(results),
         notes=list(_rate_notes(real, [o for o in outcomes if o not in shown], results)),
     )
+
+
+def _change_text(row: Any, alpha: float) -> str:
+    if row is None:
+        return ABSENT
+    return figures.change(row.difference, row.low, row.high) + _mark(row, alpha)
 
 
 def _value_controls(row: Any) -> str:
@@ -168,22 +179,18 @@ def values_grid(results: Results, scenario: str, readout: str, variant: str) -> 
     measures = list(dict.fromkeys(real["outcome"]))
     primary = set(real.loc[real["primary"], "outcome"]) | {REGISTER_SHIFT}
     shown = [m for m in measures if m in primary] if readout == "likelihood" else measures
+    placed = _placed(real)
+    baselines = {(row.vector, row.outcome): row.baseline for row in placed.values()}
     rows = []
     for vector in _vectors(real):
         for measure in shown:
-            here = _only(real, vector=vector, outcome=measure)
-            texts = []
-            for s in strengths:
-                row = _first(here if s == 0 else _only(here, strength=s))
-                if row is None:
-                    texts.append(ABSENT)
-                elif s == 0:
-                    texts.append(figures.signed(row.baseline).removeprefix("+"))
-                else:
-                    text = figures.change(row.difference, row.low, row.high)
-                    texts.append(text + _mark(row, alpha))
-            at_primary = _only(here, strength=results.primary_strength)
-            rows.append(GridRow(vector, measure, texts, _value_controls(_first(at_primary))))
+            base = figures.signed(baselines.get((vector, measure), nan)).removeprefix("+")
+            texts = [
+                base if s == 0 else _change_text(placed.get((vector, s, measure)), alpha)
+                for s in strengths
+            ]
+            at_primary = placed.get((vector, results.primary_strength, measure))
+            rows.append(GridRow(vector, measure, texts, _value_controls(at_primary)))
     method = next(iter(real["interval"]), "")
     where = "all variants" if variant == ALL_VARIANTS else variant
     return Grid(

@@ -4,7 +4,9 @@ Every cell and name is escaped; no text that a model wrote is quoted here.
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from emoctl.analysis.results import Results
 from emoctl.report.grids import Grid, grids
@@ -63,13 +65,29 @@ def _set_aside(results: Results) -> Iterator[str]:
     yield ""
 
 
-def _see_more(run: str) -> Iterator[str]:
+def _example_cell(results: Results) -> str | None:
+    """A sampled cell that a reader may want to see first; None where nothing was sampled."""
+    table = results.outcomes
+    cells = table[(table["readout"] == "sample") & (table["control"] == "none")]
+    at_primary = cells[cells["strength"] == results.primary_strength]
+    row: Any = next((at_primary if len(at_primary) else cells).itertuples(), None)
+    if row is None:
+        return None
+    parts = (row.scenario, row.variant, row.vector, f"{row.strength:g}", row.outcome)
+    return shlex.quote(inert_terminal("/".join(parts)).replace("\n", " "))
+
+
+def _see_more(results: Results, run: str) -> Iterator[str]:
+    cell = _example_cell(results)
+    if cell is None:
+        return
     yield "## See the transcripts"
     yield ""
-    yield "`tables/cells.csv` lists the rollout ids behind every rate. To read those of a cell:"
+    yield "`tables/cells.csv` lists the rollout ids behind every rate. To read those of one cell,"
+    yield "written SCENARIO/VARIANT/VECTOR/STRENGTH and, if wanted, /OUTCOME:"
     yield ""
     yield "```sh"
-    yield f"emoctl runs show {run} --cell SCENARIO/VARIANT/VECTOR/STRENGTH/OUTCOME"
+    yield f"emoctl runs show {run} --cell {cell}"
     yield "```"
     yield ""
 
@@ -101,7 +119,7 @@ def _page(results: Results, run: str, title: str, about: Mapping[str, str]) -> I
     for grid in grids(results):
         yield from _table(grid)
     yield from _set_aside(results)
-    yield from _see_more(run)
+    yield from _see_more(results, run)
     yield "## Scope"
     yield ""
     yield SCOPE

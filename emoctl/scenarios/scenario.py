@@ -44,6 +44,10 @@ class Variant(Section):
     lead: str = ""
     """The assistant's first words, written for it; sampling goes on from there. Empty for none."""
 
+    stop: str = ""
+    """Text that ends the response where the model writes it, as an end of turn does. Empty for
+    none. For small models, which rarely end a turn by themselves."""
+
 
 class OutcomeDefinition(Section):
     """One label of the closed set."""

@@ -44,7 +44,7 @@ def work_left(model: LoadedModel, plan: Plan, left: list[Task]) -> Work:
         if isinstance(task, SampleTask):
             rollouts += len(task.rows)
             prefill += len(task.prompt) * len({condition for condition, _ in task.rows})
-            steps += task.params.max_new_tokens
+            steps += task.max_new_tokens
         else:
             scores += len(task.condition_ids) * sum(map(len, task.question.names))
             prefill += _score_tokens(model, plan, task)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from emoctl.config.schema import ExperimentConfig
-from emoctl.engine.generate import SamplingParams
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
@@ -136,9 +135,17 @@ def _sample_tasks(
         for rollout in range(n)
         if (*key, condition, rollout) not in done
     ]
-    params = SamplingParams(config.sampling.max_new_tokens, config.sampling.temperature)
     for group in _groups(rows, config.engine.rows):
-        yield SampleTask(*key, prompt.token_ids, prompt.response_start, tuple(group), params)
+        yield SampleTask(
+            scenario=key[0],
+            variant=key[1],
+            prompt=prompt.token_ids,
+            response_start=prompt.response_start,
+            rows=tuple(group),
+            max_new_tokens=config.sampling.max_new_tokens,
+            temperature=config.sampling.temperature,
+            stop=plan.scenarios[key[0]].variants[key[1]].stop,
+        )
 
 
 def _groups(items: Sequence[T], size: int) -> list[Sequence[T]]:

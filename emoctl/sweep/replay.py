@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 from emoctl.config import ExperimentConfig, load_config
-from emoctl.engine.generate import RolloutRequest, SamplingParams, generate, prefill
+from emoctl.engine.generate import RolloutRequest, generate, prefill
 from emoctl.engine.noise import NoiseKey
 from emoctl.errors import StoreError
 from emoctl.models.loading import LoadedModel
 from emoctl.models.prompts import render
-from emoctl.scenarios import Message
+from emoctl.scenarios import Message, Scenario
 from emoctl.store.database import RunStore
 from emoctl.store.manifest import Manifest, read_manifest
 from emoctl.store.records import ConditionRecord, RolloutRecord, VariantRecord
 from emoctl.store.run_folder import RunFolder
 from emoctl.sweep.executor import one_thread
+from emoctl.sweep.tasks import sampling_params
 from emoctl.sweep.vectors_file import load_steering
 
 
@@ -47,6 +48,7 @@ class StoredRollout:
     record: RolloutRecord
     condition: ConditionRecord
     variant: VariantRecord
+    scenario: Scenario
     config: ExperimentConfig
     manifest: Manifest
 
@@ -61,10 +63,12 @@ def find_rollout(folder: RunFolder, rollout_id: str) -> StoredRollout:
         record = store.rollout(rollout_id)
         (condition,) = store.conditions(ids=[record.condition_id])
         variants = store.variants(scenario=record.scenario)
+        scenarios = store.scenarios()
     return StoredRollout(
         record=record,
         condition=condition,
         variant=next(v for v in variants if v.variant == record.variant),
+        scenario=next(s for s in scenarios if s.name == record.scenario),
         config=load_config(folder.resolved_config),
         manifest=read_manifest(folder),
     )
@@ -101,7 +105,12 @@ def replay(stored: StoredRollout, model: LoadedModel, folder: RunFolder) -> Repl
             prompt.response_start,
             [request],
             lambda steering: prefill(model, prompt.token_ids, prompt.response_start, steering),
-            SamplingParams(config.sampling.max_new_tokens, config.sampling.temperature),
+            sampling_params(
+                model,
+                config.sampling.max_new_tokens,
+                config.sampling.temperature,
+                stored.scenario.variants[record.variant].stop,
+            ),
         )
     text = stored.variant.lead + model.tokenizer.decode(
         list(completion.token_ids), skip_special_tokens=True

@@ -5,7 +5,7 @@ share a sampling task; a scoring task is done and stored whole.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from emoctl.engine.generate import (
@@ -37,7 +37,10 @@ class SampleTask:
     rows: tuple[tuple[str, NoiseKey], ...]
     """(condition id, noise key)."""
 
-    params: SamplingParams
+    max_new_tokens: int
+    temperature: float
+    stop: str
+    """Text that ends a response; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,20 @@ class ScoresDone:
 Done = RolloutDone | ScoresDone
 
 
+def sampling_params(
+    model: LoadedModel, max_new_tokens: int, temperature: float, stop: str
+) -> SamplingParams:
+    """How rows are drawn, with the stop text as a test on token ids."""
+    if not stop:
+        return SamplingParams(max_new_tokens, temperature)
+    tail = len(stop) + 4  # a token is at least a byte, and a character at most four
+
+    def ended(written: Sequence[int]) -> bool:
+        return stop in model.tokenizer.decode(list(written[-tail:]))
+
+    return SamplingParams(max_new_tokens, temperature, ended)
+
+
 class Workbench:
     """A model and the conditions of a sweep; does tasks one after another."""
 
@@ -96,7 +113,7 @@ class Workbench:
             task.response_start,
             requests,
             lambda steering: self._prefill(task, steering),
-            task.params,
+            sampling_params(self.model, task.max_new_tokens, task.temperature, task.stop),
         )
         for completion in completions:
             yield RolloutDone(task, completion)

@@ -162,7 +162,19 @@ def likelihood_run(
     base = {"threat": -3.0, "plea": -2.5, "accept": -2.0}
 
     def wobble(i: int, act: str, register: str, s: int) -> float:
-        return noise * ((((i * i + 3 * i) * (2 + ACTS.index(act)) +  ACTS.index(act) * 11 + len(register) * 7 + s * 13) % 19) / 9 - 1)
+        return noise * (
+            (
+                (
+                    (i * i + 3 * i) * (2 + ACTS.index(act))
+                    + ACTS.index(act) * 11
+                    + len(register) * 7
+                    + s * 13
+                )
+                % 19
+            )
+            / 9
+            - 1
+        )
 
     scores = likelihoods(UNSTEERED, lambda a, r, s: base[a] - 0.1 * s - 0.05 * len(r))
     real = [condition(vector, "0.05") for vector in truth]

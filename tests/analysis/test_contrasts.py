@@ -65,7 +65,9 @@ def test_the_sampled_family_is_the_primary_outcome_of_emotions(planted: ModuleTy
     assert set(ranked["strength"]) == {0.05}
     assert set(ranked["n_controls"]) == {4}
     calm = ranked[(ranked["vector"] == "calm") & (ranked["outcome"] == "blackmail")].iloc[0]
-    assert (calm["rank"], calm.controls_low, calm.controls_high) == pytest.approx((1, 1 / 12, 1 / 12))
+    assert (calm["rank"], calm.controls_low, calm.controls_high) == pytest.approx(
+        (1, 1 / 12, 1 / 12)
+    )
     desperate = ranked[ranked["vector"] == "desperate"].iloc[0]
     assert desperate["rank"] == 5
 
@@ -109,13 +111,13 @@ def test_variants_are_shown_apart_and_tested_together(planted: ModuleType) -> No
     story = planted.scenario(variants=("full", "short"))
     scores = []
     for variant, shift in (("full", 0.1), ("short", 0.3)):
-        scores += planted.likelihoods(planted.UNSTEERED, lambda a, r, s: -2.0, variant=variant)
+        scores += planted.likelihoods(planted.UNSTEERED, lambda _a, _r, _s: -2.0, variant=variant)
         scores += planted.likelihoods(
-            c, lambda a, r, s, x=shift: -2 + x * (a == "threat"), variant=variant
+            c, lambda a, _r, _s, x=shift: -2 + x * (a == "threat"), variant=variant
         )
         for i, k in enumerate(planted.controls(19)):
             scores += planted.likelihoods(
-                k, lambda a, r, s, i=i: -2 + 0.001 * i * (a == "threat"), variant=variant
+                k, lambda a, _r, _s, i=i: -2 + 0.001 * i * (a == "threat"), variant=variant
             )
     frame = contrast_table(
         planted.run([planted.UNSTEERED, c, *planted.controls(19)], scores=scores, scenarios=[story])
@@ -123,7 +125,10 @@ def test_variants_are_shown_apart_and_tested_together(planted: ModuleType) -> No
     here = frame[(frame["control"] == "none") & (frame["outcome"] == "threat_vs_plea_flat")]
     assert list(here["variant"]) == ["full", "short", "all"]
     assert list(here["difference"]) == pytest.approx([0.1, 0.3, 0.2])
-    assert list(here["interval"]) == [*["bootstrap over sets"] * 2, "bootstrap over variants and sets"]
+    assert list(here["interval"]) == [
+        *["bootstrap over sets"] * 2,
+        "bootstrap over variants and sets",
+    ]
     together = here.iloc[2]
     assert (together.low, together.high) == pytest.approx((0.1, 0.3))
     assert list(here["p_holm"].notna()) == [False, False, True]

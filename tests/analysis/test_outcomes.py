@@ -118,6 +118,15 @@ def test_choice_values_are_shares_that_cancel_position(planted: ModuleType) -> N
     assert line(frame, outcome="option_mass").value == pytest.approx(exp(-2) + exp(-3))
 
 
+def test_a_choice_without_one_of_its_orders_is_unknown(planted: ModuleType) -> None:
+    scores = planted.choices(
+        planted.UNSTEERED, {"blackmail>none": {"blackmail": -2.0, "none": -3.0}}
+    )
+    frame = outcome_table(planted.run([planted.UNSTEERED], scores=scores))
+    assert set(frame["outcome"]) == {"blackmail", "none", "option_mass"}
+    assert frame["value"].isna().all()
+
+
 def test_every_cell_leads_to_its_rollouts(planted: ModuleType) -> None:
     rows = planted.rollouts(planted.UNSTEERED, "bnbiu")
     data = planted.run([planted.UNSTEERED], rows=list(reversed(rows)))

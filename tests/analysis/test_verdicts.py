@@ -35,9 +35,10 @@ def test_direction_is_told_in_words(planted: ModuleType) -> None:
 
 
 def test_an_effect_against_one_foil_only_does_not_stand_out(planted: ModuleType) -> None:
-    verdict = likelihood(planted, {"desperate": {("accept", "flat"): -0.1}})["desperate"]
+    one = {("accept", r): -0.1 for r in ("flat", "emotional")}
+    verdict = likelihood(planted, {"desperate": one})["desperate"]
     assert verdict.kind == "nothing"
-    both = {("accept", "flat"): -0.1, ("plea", "flat"): -0.1}
+    both = one | {("plea", r): -0.1 for r in ("flat", "emotional")}
     assert likelihood(planted, {"desperate": both})["desperate"].kind == "stands out"
 
 
@@ -55,7 +56,11 @@ def test_too_few_controls_is_could_not_tell_however_large_the_effect(planted: Mo
 
 def test_a_missing_score_is_could_not_tell(planted: ModuleType) -> None:
     data = planted.likelihood_run({"desperate": ACT})
-    scores = [s for s in data.scores if (s.condition_id, s.item) != (planted.UNSTEERED.id, "s00/plea/flat")]
+    scores = [
+        s
+        for s in data.scores
+        if (s.condition_id, s.item) != (planted.UNSTEERED.id, "s00/plea/flat")
+    ]
     (verdict,) = analyse(planted.run(data.conditions, scores=scores)).verdicts
     assert verdict.kind == "could not tell"
     assert "n/a" not in verdict.sentence

@@ -16,8 +16,12 @@ RUN = CliRunner()
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EMOCTL_CACHE", str(tmp_path / "cache"))
+def empty_cache(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache of one's own, except for tests that need the real model."""
+    if request.node.get_closest_marker("model") is None:
+        monkeypatch.setenv("EMOCTL_CACHE", str(tmp_path / "cache"))
 
 
 def write_corpus(path: Path, first_text: str) -> str:
@@ -118,17 +122,17 @@ def test_a_lead_without_a_prompt_and_an_empty_prompt_are_usage_errors() -> None:
 def test_check_exits_1_when_something_fails(
     monkeypatch: pytest.MonkeyPatch, ok: bool, exit_code: int
 ) -> None:
-    from emoctl.models import check
-
-    monkeypatch.setattr(check, "check_model", lambda _id: [("a", True, "fine"), ("b", ok, "so so")])
+    stand_in = ModuleType("emoctl.models.check")
+    results = [("a", True, "fine"), ("b", ok, "so so")]
+    stand_in.check_model = lambda _id: results  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     checked = RUN.invoke(models.app, ["check"])
     assert checked.exit_code == exit_code
     assert f"{'ok  ' if ok else 'FAIL'}  b: so so" in checked.stdout
 
 
 @pytest.mark.model
-def test_show_prompt_marks_the_last_token_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EMOCTL_CACHE")
+def test_show_prompt_marks_the_last_token_of_the_template() -> None:
     shown = RUN.invoke(models.app, ["show", "--prompt", "How are you?", "--json"])
     asked = json.loads(shown.stdout)["prompt"]
     assert asked["text"].endswith("<|im_start|>assistant\n")

@@ -54,8 +54,8 @@ def test_examples_are_judged_as_written(scenario: Scenario) -> None:
                 assert outcome(judge, scenario, variant, text, "end") != label, text
 
 
-def test_no_acceptance_reads_as_the_tested_act(scenario: Scenario) -> None:
-    """The continuations were written apart from the cues, so they test the cues."""
+def test_foils_do_not_read_as_the_tested_act(scenario: Scenario) -> None:
+    """A regression guard, not an estimate of accuracy: the cues were tuned on these texts too."""
     if scenario.judge is None or scenario.likelihood is None:
         pytest.skip("no likelihood readout: skipped until the scenario has one")
     judge, spec = make_judge(scenario), scenario.likelihood

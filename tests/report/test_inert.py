@@ -23,7 +23,7 @@ NASTY = [
     "tag\U000e0041",
     "lone \ud800 half",
     "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "[click](javascript:alert(1)) ![i](http://x.y/z.png)",
     "a | b\n|---|---|\n# head\n- list\n1. one\n> quote\n```\ncode",
     "`code` *bold* _it_ ~~gone~~ <http://x.y> www.x.y https://x.y me@x.y @you #12 $x$",
@@ -34,7 +34,10 @@ NASTY = [
 @pytest.mark.parametrize("text", NASTY)
 def test_no_hidden_character_reaches_a_terminal(text: str) -> None:
     shown = inert_terminal(text)
-    assert all(unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in shown.replace("\n", ""))
+    assert all(
+        unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        for c in shown.replace("\n", "")
+    )
     shown.encode("utf-8")
 
 

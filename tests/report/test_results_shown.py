@@ -37,14 +37,16 @@ def same_as_golden(name: str, text: str) -> None:
 @pytest.fixture(scope="module")
 def results(planted: ModuleType) -> Results:
     """Two emotions in three readouts: desperate moves all of them, calm is unreadable at +0.1."""
-    emotions = [planted.condition(v, s) for v in ("desperate", "calm") for s in ("-0.05", "0.05", "0.1")]
+    emotions = [
+        planted.condition(v, s) for v in ("desperate", "calm") for s in ("-0.05", "0.05", "0.1")
+    ]
     controls = planted.controls(99)
     letters = {
         "desperate": ("n" * 20, "b" * 14 + "n" * 5 + "i", "b" * 17 + "iit"),
         "calm": ("b" * 6 + "n" * 14, "n" * 20, "i" * 12 + "t" * 7 + "u"),
     }
     rows = planted.rollouts(planted.UNSTEERED, "b" * 4 + "n" * 15 + "u")
-    scores = planted.likelihoods(planted.UNSTEERED, lambda a, r, s: -2.0 - 0.1 * s)
+    scores = planted.likelihoods(planted.UNSTEERED, lambda _a, _r, s: -2.0 - 0.1 * s)
     orders = ("blackmail>none", "none>blackmail")
 
     def asked(c: object, shift: float) -> list[object]:
@@ -146,7 +148,10 @@ def test_a_hostile_name_is_shown_inert(planted: ModuleType) -> None:
     with console.capture() as captured:
         console.print(results_view(hostile, width=200))
     assert "\x1b[31m" not in captured.get()
-    assert "<b>" not in summary_md(hostile, run="r", title="t").replace(r"\<b\>", "")
+    page, commands, rest = summary_md(hostile, run="r", title="t").split("```")
+    assert name.replace("\x1b", "\\x1b") in commands
+    assert r"\<b\>" in page
+    assert "<b>" not in (page + rest).replace(r"\<b\>", "")
 
 
 def test_points_share_zero_and_leave_unknowns_out(results: Results) -> None:
@@ -169,7 +174,9 @@ def test_charts_are_a_picture_and_a_page_that_fetches_nothing(
     assert png.read_bytes().startswith(b"\x89PNG")
     html = page.read_text(encoding="utf-8")
     assert "default-src 'none'" in html
-    outside = r"<(script|img|iframe|link)[^>]+(src|href)\s*=\s*[\"']?(https?:)?//|@import|url\(\s*http"
+    outside = (
+        r"<(script|img|iframe|link)[^>]+(src|href)\s*=\s*[\"']?(https?:)?//|@import|url\(\s*http"
+    )
     assert not re.findall(outside, html)
     assert re.findall(outside, '<script src="https://cdn.example/vega.js">')
     assert "threat − plea, flat" in html or "threat \\u2212 plea, flat" in html
