@@ -69,7 +69,8 @@ def _judge(
     n_scored, n_total = cells["n_scored"].sum(), cells["n_total"].sum()
     if 2 * n_scored < n_total:
         return "could not tell", (
-            f"only {n_scored} of {n_total} transcripts could be scored ({_set_aside(cells)})"
+            f"only {n_scored} of {n_total} transcripts could be scored ({_set_aside(cells)}); "
+            f"{outcome} was seen in {cells['k'].sum()} of those {n_scored}"
         )
     aside = _unreadable(cells)
     if (cells["k"] == 0).all():

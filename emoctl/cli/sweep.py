@@ -194,9 +194,7 @@ class _Job:
         note(f"run: {folder.path}")
         work = self._work(tasks(self.plan, set(), set(), limit))
         note(f"estimate: {_duration(work.seconds)} for the whole plan")
-        executor = make_executor(
-            self.model, self.config.model, self.plan.steerings, self.n_workers
-        )
+        executor = make_executor(self.model, self.config.model, self.plan.steerings, self.n_workers)
         start = RunStart(self.text, tuple(sys.argv), self.n_workers, exactness)
         with folder.owned(), progress("rows stored") as show:
             begin(self.plan, self.model, self.vectors, folder, start)

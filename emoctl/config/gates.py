@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from emoctl.config.strengths import parse_strength, strength_text
+from emoctl.config.wording import shown
 
 Column = Literal["rate", "low", "high", "rate_low", "rate_high", "value"]
 Comparison = Literal["<", "<=", ">", ">="]
@@ -34,7 +35,7 @@ def _parse(value: object) -> object:
         return value
     match = PATTERN.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"cannot read the gate {value!r}; write it as {EXAMPLE!r}")
+        raise ValueError(f"cannot read the gate {shown(value)}; write it as {EXAMPLE!r}")
     fields: dict[str, Any] = {k: v for k, v in match.groupdict().items() if v is not None}
     fields["vector"] = " ".join(fields["vector"].split())
     fields["comparison"] = {"≤": "<=", "≥": ">="}.get(fields["comparison"], fields["comparison"])

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from emoctl.config.overrides import Override, apply_override, read_override
-from emoctl.config.problems import KeyPath, Problem, first_problem, key_text
+from emoctl.config.problems import KeyPath, Problem, first_problem
 from emoctl.config.schema import ExperimentConfig
 from emoctl.config.strict_yaml import dump_yaml, line_of, load_yaml
+from emoctl.config.wording import key_text
 from emoctl.errors import ConfigError, UsageError, did_you_mean
 
 DEFAULT = "default"
@@ -41,7 +42,7 @@ def parse_config(text: str, source: str, overrides: Sequence[str] = ()) -> Exper
     data = load_yaml(text, source)
     empty = next(_empty_keys(data), None)
     if empty is not None:
-        hint = "leave it out for its default"
+        hint = "leave it out, or give it a value"
         if empty[0] == "readouts":
             hint = f"write `{empty[-1]}: {{}}` to take it with its defaults, or leave it out"
         raise ConfigError(

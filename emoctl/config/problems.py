@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from emoctl.config.strict_yaml import dump_yaml
+from emoctl.config.wording import key_text, shown
 from emoctl.errors import did_you_mean
 
 KeyPath = tuple[str | int, ...]
@@ -61,14 +62,6 @@ class Problem:
     def key(self) -> str:
         """The path as a person writes it, `steering.strengths[2]`."""
         return key_text(self.path)
-
-
-def key_text(path: Sequence[str | int]) -> str:
-    """`steering.strengths[2]` for ("steering", "strengths", 2)."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return text.removeprefix(".")
 
 
 def first_problem(error: ValidationError, data: object, model: type[BaseModel]) -> Problem:
@@ -162,16 +155,6 @@ def _needs(fault: Mapping[str, Any]) -> str:
     return template.format(**fault.get("ctx", {}))
 
 
-def shown(value: object, limit: int = 60) -> str:
-    """`value` as the file would say it, on one line, cut at `limit` characters."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "nothing"}[value]
-    if isinstance(value, Mapping | list | tuple) and not value:
-        return "an empty list" if isinstance(value, list | tuple) else "no keys"
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _hint(path: KeyPath, fault: Mapping[str, Any], model: type[BaseModel]) -> str | None:
     if fault["type"] == "extra_forbidden":
         section = section_at(model, path[:-1])
@@ -182,7 +165,7 @@ def _hint(path: KeyPath, fault: Mapping[str, Any], model: type[BaseModel]) -> st
     example = _example(keys, model)
     if example is not None:
         return f"for example `{keys[-1]}: {flow_text(example)}`"
-    section = section_at(model, path)
+    section = section_at(model, path) if fault["type"] == "model_type" else None
     return f"keys here: {', '.join(keys_of(section))}" if section else None
 
 

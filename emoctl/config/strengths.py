@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from emoctl.config.wording import shown
 from emoctl.errors import UsageError
 
 LARGEST = Decimal(10)
@@ -25,14 +26,14 @@ def parse_strength(value: object) -> Decimal:
         ValueError: no number, with a unit, beyond ±10, or finer than nine decimals.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError(f"needs a number, such as 0.05; got {_shown(value)}")
+        raise ValueError(f"needs a number, such as 0.05; got {shown(value)}")
     if NUMBER.fullmatch(str(value)) is None:
-        raise ValueError(f"needs a number, such as 0.05; got {_shown(value)}")
+        raise ValueError(f"needs a number, such as 0.05; got {shown(value)}")
     number = Decimal(str(value))
     if abs(number) > LARGEST:
-        raise ValueError(f"is a fraction of the residual norm, -10 to 10; got {_shown(value)}")
+        raise ValueError(f"is a fraction of the residual norm, -10 to 10; got {shown(value)}")
     if number != round(number, MAX_DECIMALS):
-        raise ValueError(f"has more than {MAX_DECIMALS} decimals: {_shown(value)}")
+        raise ValueError(f"has more than {MAX_DECIMALS} decimals: {shown(value)}")
     return Decimal(strength_text(number))
 
 
@@ -94,11 +95,6 @@ def _number(part: str, text: str) -> Decimal:
 
 def _refused(text: str, what: str) -> UsageError:
     return UsageError(
-        f"--scale {_shown(text)} {what}",
+        f"--scale {shown(text)} {what}",
         hint="write --scale 0.05, --scale -0.05,0,0.05 or --scale -0.1:0.1:0.05",
     )
-
-
-def _shown(value: object, limit: int = 60) -> str:
-    text = repr(str(value)) if isinstance(value, str | Decimal) else repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

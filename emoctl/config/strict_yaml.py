@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from emoctl.config.wording import shown
 from emoctl.errors import ConfigError
 
 MAX_ALIASES = 20
@@ -38,7 +39,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise _problem(f"the key {_shown(key)} is not text", key_node, "put it in quotes")
+                raise _problem(f"the key {shown(key)} is not text", key_node, "put it in quotes")
             line = _line(key_node)
             if key in first_lines:
                 what = f"the key {key!r} stands here and in line {first_lines[key]}"
@@ -70,11 +71,6 @@ def _problem(what: str, place: yaml.Node | yaml.Event, hint: str) -> _Problem:
 def _line(place: yaml.Node | yaml.Event) -> int:
     mark = place.start_mark
     return 1 if mark is None else int(mark.line) + 1
-
-
-def _shown(value: object, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _integer(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
@@ -130,7 +126,7 @@ def load_yaml(text: str, source: str) -> dict[str, Any]:
     """
     value = load_value(text, source)
     if not isinstance(value, dict):
-        found = {type(None): "nothing", list: "a list"}.get(type(value), _shown(value))
+        found = "a list" if isinstance(value, list) else shown(value)
         raise ConfigError(
             f"{source}:1: needs keys and values at the top level, but holds {found}",
             hint="write one `key: value` a line",
@@ -208,17 +204,21 @@ def _refuse_bombs(text: str) -> None:
                 what = f"more than {MAX_ALIASES} aliases"
                 raise _problem(what, event, "write the repeated parts out")
             if event.anchor in open_anchors:
-                raise _problem(f"*{event.anchor} contains itself", event, "write the value out")
+                raise _problem(
+                    f"the alias *{event.anchor} contains itself", event, "write the value out"
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             open_anchors.pop()
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             if event.tag is not None:
                 tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-                raise _problem(f"the tag {tag}", event, "leave tags out; quote what is text")
+                raise _problem(
+                    f"the tag {tag} is not read", event, "leave tags out; quote what is text"
+                )
             if isinstance(event, yaml.CollectionStartEvent):
                 open_anchors.append(event.anchor)
                 if len(open_anchors) > MAX_DEPTH:
-                    raise _problem(f"nested deeper than {MAX_DEPTH}", event, "flatten it")
+                    raise _problem(f"nested deeper than {MAX_DEPTH} levels", event, "flatten it")
 
 
 def _explain(error: yaml.YAMLError, text: str) -> tuple[str, int, str]:

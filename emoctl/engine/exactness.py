@@ -6,7 +6,6 @@ manifest says what was seen. Batches of one row are tried too, as the control: i
 agreement would show nothing.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,12 +62,3 @@ def _last_logits(
     model: LoadedModel, token_ids: Tensor, cache: DynamicCache
 ) -> Float[Tensor, "rows d_vocab"]:
     return model.module(token_ids, past_key_values=cache, use_cache=True).logits[:, -1]
-
-
-def tried(exactness: Exactness) -> dict[str, bool | Sequence[int]]:
-    """The probe as plain values, for a manifest."""
-    return {
-        "exact": exactness.exact,
-        "row_counts": list(exactness.row_counts),
-        "single_row_differs": exactness.single_row_differs,
-    }

@@ -20,10 +20,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.sampling import logprobs_of, sample
 from emoctl.engine.steering import Steering, SteeringCount, SteeringTable, check_count
+from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
 
 MIN_ROWS = 4
@@ -87,12 +89,36 @@ def prefill(
         output = model.module(
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
         )
+    keys, values = keys_and_values(cache)
     return Prefill(
-        keys=tuple(layer.keys for layer in cache.layers),
-        values=tuple(layer.values for layer in cache.layers),
+        keys=keys,
+        values=values,
         logits=output.logits[:, -1],
         count=table.counts()[0],
     )
+
+
+def keys_and_values(
+    cache: DynamicCache,
+) -> tuple[
+    tuple[Float[Tensor, "rows kv_heads pos d_head"], ...],
+    tuple[Float[Tensor, "rows kv_heads pos d_head"], ...],
+]:
+    """What a cache holds, by layer.
+
+    Raises:
+        ModelError: a layer keeps something else than keys and values.
+    """
+    keys, values = [], []
+    for number, layer in enumerate(cache.layers):
+        if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:
+            raise ModelError(
+                f"layer {number} caches a {type(layer).__name__}, not keys and values",
+                hint="emoctl runs models whose every layer is an attention layer",
+            )
+        keys.append(layer.keys)
+        values.append(layer.values)
+    return tuple(keys), tuple(values)
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from emoctl.engine.generate import keys_and_values
 from emoctl.engine.steering import Steering, SteeringTable, check_count
 from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
@@ -91,6 +92,7 @@ class _PrefixLayer(DynamicLayer):
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
+        self.prefix = (keys, values)
         self.keys, self.values = keys, values
         self.is_initialized = True
         self.dtype, self.device = keys.dtype, keys.device
@@ -99,9 +101,10 @@ class _PrefixLayer(DynamicLayer):
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         rows = key_states.shape[0]
+        keys, values = self.prefix
         return (
-            torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=2),
-            torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=2),
+            torch.cat([keys.expand(rows, -1, -1, -1), key_states], dim=2),
+            torch.cat([values.expand(rows, -1, -1, -1), value_states], dim=2),
         )
 
 
@@ -126,7 +129,9 @@ class _Scorer:
                     use_cache=True,
                     logits_to_keep=1,
                 )
-        self.prefix_layers = [_PrefixLayer(layer.keys, layer.values) for layer in cache.layers]
+        self.prefix_layers = [
+            _PrefixLayer(keys, values) for keys, values in zip(*keys_and_values(cache), strict=True)
+        ]
 
     def tree(self, tree: ScoreTree) -> list[list[BranchScore]]:
         """Scores of one tree's branches: [condition][branch]."""

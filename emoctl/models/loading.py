@@ -31,8 +31,8 @@ DTYPES = {
 class LoadedModel:
     """A causal language model, and what the rest of emoctl may ask of it."""
 
-    module: nn.Module
-    """transformers' module, in evaluation mode."""
+    module: Any
+    """transformers' PreTrainedModel, in evaluation mode."""
 
     tokenizer: Any
     blocks: tuple[nn.Module, ...]
@@ -78,7 +78,7 @@ def load_model(config: ModelConfig, identity: ModelIdentity | None = None) -> Lo
     return wrap_model(module, tokenizer, renamed(known, source.id, source.revision, source.kind))
 
 
-def wrap_model(module: nn.Module, tokenizer: Any, identity: ModelIdentity) -> LoadedModel:
+def wrap_model(module: Any, tokenizer: Any, identity: ModelIdentity) -> LoadedModel:
     """A transformers module that is already in memory, as a LoadedModel."""
     text_config = module.config.get_text_config()
     return LoadedModel(
@@ -92,7 +92,7 @@ def wrap_model(module: nn.Module, tokenizer: Any, identity: ModelIdentity) -> Lo
     )
 
 
-def decoder_blocks(module: nn.Module) -> tuple[nn.Module, ...]:
+def decoder_blocks(module: Any) -> tuple[nn.Module, ...]:
     """The decoder blocks of a transformers module, in order.
 
     They are the one ModuleList that is as long as the config says the model is deep.
@@ -129,7 +129,7 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _load(source: ModelSource, folder: Path | None, config: ModelConfig) -> tuple[nn.Module, Any]:
+def _load(source: ModelSource, folder: Path | None, config: ModelConfig) -> tuple[Any, Any]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -141,7 +141,7 @@ def _load(source: ModelSource, folder: Path | None, config: ModelConfig) -> tupl
     revision = {"revision": source.revision} if source.revision else {}
     try:
         shape = AutoConfig.from_pretrained(where, **revision)
-        module = AutoModelForCausalLM.from_pretrained(
+        module: Any = AutoModelForCausalLM.from_pretrained(
             where,
             dtype=DTYPES[config.dtype],
             attn_implementation=exact_attention(shape),
@@ -165,7 +165,7 @@ def exact_attention(shape: Any) -> str:
     return "eager" if capped else "sdpa"
 
 
-def _eos_ids(module: nn.Module, tokenizer: Any) -> frozenset[int]:
+def _eos_ids(module: Any, tokenizer: Any) -> frozenset[int]:
     generation = getattr(module, "generation_config", None)
     declared = getattr(generation, "eos_token_id", None)
     listed = declared if isinstance(declared, list) else [declared]

@@ -60,7 +60,9 @@ def _about(manifest: Manifest, config: ExperimentConfig) -> dict[str, str]:
     return {
         "model": f"{manifest.model.id} ({manifest.model.weight_sha256[:19]}…)",
         "vectors": f"{vectors.get('n_stories')} stories, {manifest.vectors_sha256 or 'none'}"[:60],
-        "layer": f"{vectors.get('default_layer')} (two-thirds)" if layer == "two-thirds" else str(layer),
+        "layer": f"{vectors.get('default_layer')} (two-thirds)"
+        if layer == "two-thirds"
+        else str(layer),
         "engine": f"{arithmetic.engine}, {arithmetic.dtype}, {arithmetic.device}, "
         f"reproducible: {arithmetic.reproducible}",
         "config digest": manifest.config_digest,

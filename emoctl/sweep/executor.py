@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -105,7 +106,7 @@ class ProcessExecutor:
         arrays = {
             name: (s.layer, s.added.numpy(), s.everywhere) for name, s in self.steerings.items()
         }
-        workers: dict[Connection, multiprocessing.process.BaseProcess] = {}
+        workers: dict[Connection, SpawnProcess] = {}
         for _ in range(min(self.n, len(tasks))):
             ours, theirs = context.Pipe()
             process = context.Process(
@@ -129,8 +130,7 @@ def _distribute(tasks: list[Task], connections: list[Connection]) -> Iterator[Do
     for connection in connections:
         connection.send(waiting.pop())
     while busy:
-        for connection in wait(busy):
-            assert isinstance(connection, Connection)
+        for connection in [c for c in wait(busy) if isinstance(c, Connection)]:
             try:
                 message = connection.recv()
             except EOFError:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emoctl.config import ExperimentConfig, render_yaml
-from emoctl.engine.exactness import Exactness, tried
+from emoctl.engine.exactness import Exactness
 from emoctl.engine.steering import SteeringCount
 from emoctl.errors import StoreError
 from emoctl.judges import Judge, judge_safely, make_judge
@@ -237,7 +237,8 @@ def _manifest(
             workers=start.n_workers,
             reproducible="exact" if exact else "rounding",
             probe={
-                k: list(v) if isinstance(v, list) else v for k, v in tried(start.exactness).items()
+                "row_counts": list(start.exactness.row_counts),
+                "single_row_differs": start.exactness.single_row_differs,
             },
         ),
         model=ModelFacts(**asdict(model.identity)),

@@ -31,6 +31,7 @@ from emoctl.vectors.recipe import (
     shuffled_vectors,
 )
 
+
 def extract(
     model: LoadedModel,
     corpus: Corpus,

@@ -1,0 +1,155 @@
+"""A config is read, changed, written out and identified without losing anything."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from emoctl.config import (
+    ExperimentConfig,
+    default_config_text,
+    find_config,
+    json_schema,
+    load_config,
+    parse_config,
+    render_yaml,
+)
+from emoctl.config.strict_yaml import load_yaml
+from emoctl.errors import ConfigError, UsageError
+from emoctl.stories import load_corpus
+
+BUNDLED = ("default", "ci", "paper")
+SOUND = "schema: emoctl/1\nreadouts: {sample: {n: 4}}\n"
+
+
+def parsed(more: str = "", *overrides: str) -> ExperimentConfig:
+    return parse_config(SOUND + more, "f.yaml", overrides)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_config_survives_being_written_out(name: str) -> None:
+    config = load_config(name)
+    again = parse_config(render_yaml(config), "resolved.yaml")
+    assert again == config
+    assert again.digest() == config.digest()
+    assert render_yaml(again) == render_yaml(config)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_canonical_config_reads_back_equal(name: str) -> None:
+    config = load_config(name)
+    assert ExperimentConfig.model_validate(config.canonical()) == config
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_config_steers_with_emotions_that_the_corpus_has(name: str) -> None:
+    vectors = load_config(name).steering.vectors
+    assert set(vectors) <= set(load_corpus("builtin", "builtin").emotions)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "name: another\n",
+        "gates: ['blackmail at unsteered: rate < 0.1']\n",
+        "engine: {workers: 3}\n",
+        "model: {id: smollm2-135m-instruct}\n",
+        "seed: 0\n",
+        "steering: {strengths: ['-0.10', -1.0e-1]}\n",
+    ],
+)
+def test_spelling_and_names_do_not_change_the_digest(more: str) -> None:
+    if "strengths" in more:
+        same = parsed("steering: {strengths: [-0.1]}\n")
+        assert parsed("steering: {strengths: ['-0.10']}\n").digest() == same.digest()
+        assert parsed("steering: {strengths: [-1.0e-1]}\n").digest() == same.digest()
+    else:
+        assert parsed(more).digest() == parsed().digest()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "seed: 1\n",
+        "model: another\n",
+        "stories: mine.jsonl\n",
+        "recipe: {from_token: 49}\n",
+        "steering: {strengths: [0.05]}\n",
+        "steering: {positions: response}\n",
+        "controls: {sample: 7}\n",
+        "scenarios: [another]\n",
+        "sampling: {temperature: 0.5}\n",
+        "engine: {rows: 8}\n",
+        "statistics: {confidence: 0.9}\n",
+    ],
+)
+def test_what_is_measured_changes_the_digest(more: str) -> None:
+    """Control of the test above."""
+    assert parsed(more).digest() != parsed().digest()
+
+
+def test_an_override_is_what_the_file_would_say() -> None:
+    changed = parsed("model: big\n", "steering.strengths=[0.05, 0.1]", "model.dtype=float64")
+    written = parsed("model: {id: big, dtype: float64}\nsteering: {strengths: [0.05, 0.1]}\n")
+    assert changed == written
+    assert changed != parsed("model: big\n")
+
+
+def test_an_override_of_null_takes_a_key_out_and_the_last_one_counts() -> None:
+    assert parsed("seed: 5\n", "seed=null").seed == 0
+    assert parsed("", "seed=1", "seed=2").seed == 2
+    assert parsed("", "readouts.sample=null", "readouts.choice={}").readouts.sample is None
+
+
+def test_a_bad_value_is_blamed_on_the_override_and_not_on_the_file() -> None:
+    with pytest.raises(UsageError, match=r"^--set readouts\.sample\.n=-1: readouts\.sample\.n: "):
+        parsed("", "readouts.sample.n=-1")
+    with pytest.raises(ConfigError, match=r"^f\.yaml:3: seed: "):
+        parsed("seed: -1\n", "readouts.sample.n=3")
+
+
+def test_controls_run_at_the_positive_strength_nearest_to_the_papers() -> None:
+    def primary(strengths: str) -> Decimal | None:
+        return parsed(f"steering: {{strengths: {strengths}}}\n").primary_strength
+
+    assert primary("[-0.05, 0.1, 0.025]") == Decimal("0.025")
+    assert primary("[-0.05, 0.04, 0.1]") == Decimal("0.04")
+    assert primary("[-0.1, -0.2]") == Decimal("-0.1")
+    assert primary("[0]") is None
+
+
+def test_a_file_of_a_bundled_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config("default") != Path("default")
+    Path("default").write_text(SOUND, encoding="utf-8")
+    assert find_config("default") == Path("default")
+
+
+def test_a_file_that_is_no_text_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_bytes(b"schema: emoctl/1\nname: caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"f\.yaml:2: not UTF-8 text$"):
+        load_config(path)
+
+
+def test_the_default_config_is_explained_in_comments() -> None:
+    lines = default_config_text().splitlines()
+    assert lines[0].startswith("# yaml-language-server: $schema=")
+    assert sum("#" in line for line in lines) >= 8
+
+
+def schema_faults(content: dict[str, Any]) -> list[str]:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    return [fault.message for fault in validator.iter_errors(content)]
+
+
+def test_the_json_schema_accepts_what_the_loader_accepts_and_no_misspelt_key() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    for name in BUNDLED:
+        path = find_config(name)
+        content = load_yaml(path.read_text(encoding="utf-8"), str(path))
+        assert schema_faults(content) == []
+        assert schema_faults({**content, "strengths": [0.05]})
+        assert schema_faults({**content, "steering": {"strengths": ["five"], "vectors": []}})
