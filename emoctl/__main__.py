@@ -74,10 +74,12 @@ def _refuse_usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         return _refuse(UsageError(f"{path} needs a command", hint=f"see {path} --help"))
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
-    what, suggests, near = message.partition("Did you mean")
+    what, _, near = message.replace(" (Possible options: ", "Did you mean ").partition(
+        "Did you mean"
+    )
     what = what[:1].lower() + what[1:].strip().removesuffix(".")
-    hint = f"did you mean{near}" if suggests else f"see {path} --help"
-    return _refuse(UsageError(what, hint=hint))
+    near = near.strip(" ?)")
+    return _refuse(UsageError(what, hint=f"did you mean {near}?" if near else f"see {path} --help"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Any text can be put into the model's mouth, since every byte is a token.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,26 @@ def extract_vectors(world: Path) -> Path:
     return path
 
 
+def spoil_models(models: Path) -> None:
+    """Copies of the tiny model, each with one thing wrong."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(models / "tiny", models / name))
+
+    weights = copy("cut-weights") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    (copy("text-weights") / "model.safetensors").write_text("no tensor\n" * 9, encoding="utf-8")
+    (copy("no-weights") / "model.safetensors").unlink()
+    for path in copy("no-tokenizer").glob("tokenizer*"):
+        path.unlink()
+    (copy("bad-tokenizer") / "tokenizer.json").write_text("{", encoding="utf-8")
+    (copy("odd-tokenizer") / "tokenizer.json").write_text('{"model": 3}', encoding="utf-8")
+    config = copy("other-shape") / "config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace('"hidden_size": 16', '"hidden_size": 24'))
+    config = copy("unknown-kind") / "config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"alpaca9"'))
+
+
 def spoil_vectors(good: Path) -> None:
     """Copies of a vectors file, each with one thing wrong."""
     from safetensors import safe_open
@@ -135,4 +156,5 @@ def build(world: Path) -> None:
     (here / "cut.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
     (here / "bad-config").mkdir()
     (here / "bad-config" / "config.json").write_text("{", encoding="utf-8")
+    spoil_models(here)
     spoil_vectors(extract_vectors(world))

@@ -8,6 +8,7 @@ import typer
 from emoctl.cli.console import next_step, note, print_json, print_line
 from emoctl.cli.options import ConfigFile, Json, ModelName, Overrides, configured
 from emoctl.config import ExperimentConfig
+from emoctl.errors import UsageError
 
 
 def extract(
@@ -28,6 +29,11 @@ def extract(
     """
     changes = [*(overrides or ()), *([f"stories.emotional={stories}"] if stories else ())]
     experiment = configured(config, model=model, overrides=changes)
+    if experiment.steering.file is not None:
+        raise UsageError(
+            f"steering.file is {experiment.steering.file!r}, so there is nothing to extract",
+            hint="--set steering.file=null",
+        )
     known = None if fresh else _from_cache(experiment)
     if known is None:
         from emoctl.cli.extraction import vectors_for

@@ -4,12 +4,13 @@ A flag is short for a `--set`: what it changes is a key of the file, checked lik
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from emoctl.config import ExperimentConfig, load_config, parse_scales, strength_text
+from emoctl.config.overrides import read_override
 from emoctl.errors import UsageError
 
 ConfigFile = Annotated[
@@ -46,23 +47,37 @@ def configured(
         ConfigError: the file, or what a flag makes of it, says something impossible.
         UsageError: a flag cannot be understood, or has nothing to change.
     """
-    changes: list[str] = []
+    typed: dict[str, str] = {}
     if vectors:
-        changes.append(f"steering.vectors={json.dumps(list(vectors))}")
+        typed[f"steering.vectors={json.dumps(list(vectors))}"] = "--vector"
     if scale is not None:
         strengths = ", ".join(strength_text(s) for s in parse_scales(scale))
-        changes.append(f"steering.strengths=[{strengths}]")
+        typed[f"steering.strengths=[{strengths}]"] = "--scale"
     if scenarios:
-        changes.append(f"scenarios={json.dumps(list(scenarios))}")
+        typed[f"scenarios={json.dumps(list(scenarios))}"] = "--scenario"
     if controls is not None:
-        changes += [f"controls.sample={controls}", f"controls.exact={controls}"]
+        typed |= {f"controls.{kind}={controls}": "--controls" for kind in ("sample", "exact")}
     if seed is not None:
-        changes.append(f"seed={seed}")
+        typed[f"seed={seed}"] = "--seed"
     if model is not None:
-        changes.append(f"model.id={json.dumps(model)}")
+        typed[f"model.id={json.dumps(model)}"] = "--model"
     if variants or readouts or n is not None:
-        changes.append(_readouts(load_config(file), variants, readouts, n))
-    return load_config(file, [*changes, *overrides])
+        flags = {"--readout": readouts, "--variant": variants, "--n": n is not None}
+        flag = ", ".join(name for name, given in flags.items() if given)
+        typed[_readouts(load_config(file), variants, readouts, n)] = flag
+    try:
+        return load_config(file, [*typed, *overrides])
+    except UsageError as error:
+        raise _as_typed(error, typed) from None
+
+
+def _as_typed(error: UsageError, typed: Mapping[str, str]) -> UsageError:
+    """The same error, about the flag that a person typed instead of the key that it changes."""
+    for change, flag in typed.items():
+        start = f"--set {read_override(change).argument}: "
+        if str(error).startswith(start):
+            return UsageError(f"{flag}: {str(error).removeprefix(start)}", hint=error.hint)
+    return error
 
 
 def _readouts(

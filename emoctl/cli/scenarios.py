@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from emoctl.cli.console import next_step, note, print_json, print_line
-from emoctl.errors import IncompleteError, UsageError, did_you_mean
+from emoctl.errors import IncompleteError, ScenarioError, UsageError, did_you_mean
 from emoctl.scenarios import (
     Finding,
     FoundScenario,
@@ -36,6 +36,9 @@ def ls(json: Json = False) -> None:
     Example: emoctl scenarios ls
     """
     rows = [_row(found) for found in find_scenarios().values()]
+    for row in rows:
+        if row["problem"]:
+            note(f"{row['name']} cannot be used: {row['problem']}")
     if json:
         print_json(rows)
     else:
@@ -127,17 +130,23 @@ def _chosen(name: str) -> list[Scenario]:
 
 
 def _row(found: FoundScenario) -> dict[str, Any]:
-    scenario = load_scenario(found.folder)
+    named = {"name": found.name, "level": found.level}
+    try:
+        scenario = load_scenario(found.folder)
+    except ScenarioError as error:
+        return {**named, "readouts": [], "variants": [], "title": "", "problem": str(error)}
     return {
-        "name": found.name,
-        "level": found.level,
+        **named,
         "readouts": list(scenario.readouts),
         "variants": list(scenario.variants),
         "title": scenario.title,
+        "problem": None,
     }
 
 
 def _row_text(row: dict[str, Any]) -> str:
+    if row["problem"]:
+        return f"{row['name']} ({row['level']}): unusable"
     readouts, variants = ", ".join(row["readouts"]), ", ".join(row["variants"])
     return f"{row['name']} ({row['level']}): {row['title']}\n" + (
         f"  readouts: {readouts}; variants: {variants}"

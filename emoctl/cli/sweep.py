@@ -53,7 +53,7 @@ def sweep(
     ] = Path("runs"),
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Stop after so many rollouts a cell: a trial run."),
+        typer.Option("--limit", help="Stop after so many rollouts a cell: a trial run."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest unfinished run of this config.")
@@ -85,6 +85,8 @@ def sweep(
         model=model,
         overrides=overrides or (),
     )
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}: needs a number of at least 1")
     if limit is not None and resume:
         raise UsageError("--limit goes with a new run, not with --resume")
     check_names(experiment)
@@ -156,7 +158,7 @@ class _Job:
         ]
         questions = [
             f"prompt: {q.scenario}/{q.variant}, {len(q.prefix)} tokens shared, "
-            f"{sum(map(len, q.names))} items, {q.n_branch_tokens} tokens ({q.readout})"
+            f"{sum(map(len, q.names))} items, {q.n_packed_tokens} tokens ({q.readout})"
             for q in self.plan.questions
         ]
         return [

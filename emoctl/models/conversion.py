@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ UNREADABLE = (
     AttributeError,
     RuntimeError,
     ImportError,
+    MemoryError,
+    OverflowError,
+    struct.error,
 )
 """What transformers and gguf raise on a file that they do not understand."""
 

@@ -131,6 +131,7 @@ def pick_device(wanted: str) -> torch.device:
 
 def _load(source: ModelSource, folder: Path | None, config: ModelConfig) -> tuple[Any, Any]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -148,7 +149,7 @@ def _load(source: ModelSource, folder: Path | None, config: ModelConfig) -> tupl
             **revision,
         )
         tokenizer = AutoTokenizer.from_pretrained(where, **revision)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"model {config.id!r} cannot be loaded: {first}", hint=source.remedy

@@ -28,6 +28,10 @@ OFFLINE = {
 }
 """The page's menu saves pictures; it opens no web site."""
 
+LESS_THAN = "\ue000"
+"""Stands for `<` until the page is made, where the specification lies inside a script: a name that
+holds `</script>` must not end it. No inert text holds this character."""
+
 PANEL_WIDTH, PANEL_HEIGHT, ACROSS = 250, 170, 4
 POINTS = ("panel", "emotion", "strength", "figure", "low", "high", "detail")
 
@@ -223,8 +227,8 @@ def save_charts(folder: Path, results: Results) -> list[Path]:
     png, page = folder / "dose-response.png", folder / "dose-response.html"
     folder.mkdir(parents=True, exist_ok=True)
     png.write_bytes(vl_convert.vegalite_to_png(specification, scale=2))
-    html = vl_convert.vegalite_to_html(specification, bundle=True)
-    page.write_text(_closed(html), encoding="utf-8")
+    html = vl_convert.vegalite_to_html(specification.replace("<", LESS_THAN), bundle=True)
+    page.write_text(_closed(html.replace(LESS_THAN, r"\u003c")), encoding="utf-8")
     return [png, page]
 
 

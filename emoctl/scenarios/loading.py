@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from emoctl.config.strict_yaml import line_of, load_yaml
+from emoctl.config.wording import shown
 from emoctl.errors import ConfigError, ScenarioError, did_you_mean
 from emoctl.scenarios.scenario import Scenario, Section
 
@@ -26,7 +27,7 @@ def load_scenario(folder: Path) -> Scenario:
             folder, or says something that no scenario may say.
     """
     path = folder / FILE_NAME
-    text = _read(path, f"the scenario {folder.name!r}")
+    text = _read(path, f"the scenario {folder.name!r}", "list scenarios with: emoctl scenarios ls")
     try:
         content = load_yaml(text, source=str(path))
     except ConfigError as error:
@@ -53,17 +54,15 @@ def scenario_digest(scenario: Scenario) -> str:
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def _read(path: Path, what: str) -> str:
+def _read(path: Path, what: str, hint: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ScenarioError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ScenarioError(
-            f"{what} has no readable file {path}: {reason.lower()}",
-            hint="list the scenarios with: emoctl scenarios ls",
-        ) from None
+        message = f"{what} has no readable file {path}: {reason.lower()}"
+        raise ScenarioError(message, hint=hint) from None
 
 
 def _with_files(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -97,20 +96,29 @@ def _with_file(message: Any, folder: Path, where: str) -> Any:
             f"{source}: {where}.file {name!r} leads out of the folder",
             hint="put the file beside scenario.yaml",
         )
-    text = _read(path, f"{source}: {where}.file {name!r}")
+    text = _read(path, f"{source}: {where}.file {name!r}", "put the file beside scenario.yaml")
     kept = {key: value for key, value in message.items() if key != "file"}
     return {**kept, "content": text.strip()}
 
 
 def _explained(error: ValidationError, path: Path, text: str) -> ScenarioError:
-    details = error.errors(include_url=False)
+    found = error.errors(include_url=False)
+    details = sorted(found, key=lambda detail: detail["type"] != "extra_forbidden")
     first = details[0]
     key_path = ".".join(str(step) for step in first["loc"]) or "(top level)"
     line = line_of(text, [step for step in first["loc"] if step != "[key]"])
     place = f"{path}:{line}" if line else f"{path}"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    message = " ".join(first["msg"].split())
-    return ScenarioError(f"{place}: {key_path}: {message}{more}", hint=_hint(first))
+    return ScenarioError(f"{place}: {key_path}: {_what(first)}{more}", hint=_hint(first))
+
+
+def _what(detail: ErrorDetails) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "is not a key"
+    if detail["type"] == "missing":
+        return "is missing"
+    needed = " ".join(detail["msg"].split()).replace("Input should", "should")
+    return f"{needed}; got {shown(detail['input'])}"
 
 
 def _hint(detail: ErrorDetails) -> str | None:

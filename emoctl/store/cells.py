@@ -30,22 +30,29 @@ class Cell:
 def parse_cell(text: str) -> Cell:
     """A cell as it is written. Strength 0 is the unsteered condition, whatever vector it names.
 
+    A vector's own name may hold slashes; the strength is the last part, or the last but one.
+
     Raises:
-        UsageError: it has too few or too many parts, or the strength is no number.
+        UsageError: it has too few parts, or the strength is no number.
     """
     parts = text.split("/")
-    if len(parts) not in (4, 5) or not all(parts):
+    if len(parts) < 4 or not all((*parts[:2], "".join(parts[2:-1]), parts[-1])):
         raise UsageError(f"--cell {text!r} is not {SHAPE}", hint="write it as tables name it")
-    scenario, variant, vector, strength_text = parts[:4]
+    at = len(parts) - (1 if len(parts) == 4 or _number(parts[-1]) is not None else 2)
+    strength = _number(parts[at])
+    if strength is None:
+        raise UsageError(f"--cell {text!r}: strength {parts[at]!r} is not a number")
+    vector = "/".join(parts[2:at]) if strength else UNSTEERED
+    outcome = parts[at + 1] if at + 1 < len(parts) else None
+    return Cell(parts[0], parts[1], vector, strength, outcome)
+
+
+def _number(text: str) -> Decimal | None:
     try:
-        strength = Decimal(strength_text)
+        number = Decimal(text)
     except InvalidOperation:
-        strength = Decimal("nan")
-    if not strength.is_finite():
-        raise UsageError(f"--cell {text!r}: strength {strength_text!r} is not a number")
-    if not strength:
-        vector = UNSTEERED
-    return Cell(scenario, variant, vector, strength, parts[4] if len(parts) == 5 else None)
+        return None
+    return number if number.is_finite() else None
 
 
 def cell_name(scenario: str, variant: str, condition: ConditionRecord) -> str:

@@ -60,7 +60,7 @@ def _score_tokens(model: LoadedModel, plan: Plan, task: ScoreTask) -> float:
     unembedding = model.module.get_output_embeddings().weight.numel() / blocks
     n_prefixes = n if record.positions == "all" else 1
     prefix = len(task.question.prefix) * (below + (1 - below) * n_prefixes)
-    return prefix + task.question.n_branch_tokens * (below + (1 - below + unembedding) * n)
+    return prefix + task.question.n_packed_tokens * (below + (1 - below + unembedding) * n)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Literal
 
-from emoctl.engine.score import ScoreTree
+from emoctl.engine.packing import ScoreTree, trie_size
 from emoctl.models.loading import LoadedModel
 from emoctl.models.prompts import Prompt, check_context, common_length, continue_prompt, render
 from emoctl.scenarios import Message, Scenario, choice_message, option_orders
@@ -26,9 +26,9 @@ class ScoreQuestion:
     """(item, order) of each branch of each tree."""
 
     @property
-    def n_branch_tokens(self) -> int:
-        """Tokens to be scored under each condition, trunks included."""
-        return sum(len(t.trunk) + sum(map(len, t.branches)) for t in self.trees)
+    def n_packed_tokens(self) -> int:
+        """Tokens that scoring runs under each condition, beside the prefix."""
+        return sum(map(trie_size, self.trees))
 
 
 def sample_prompt(

@@ -17,7 +17,7 @@ from emoctl.engine.generate import (
     prefill,
 )
 from emoctl.engine.noise import NoiseKey
-from emoctl.engine.score import BranchScore, score
+from emoctl.engine.score import BranchScore, Prefix, read_prefix, score
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 from emoctl.sweep.readouts import ScoreQuestion
@@ -93,6 +93,7 @@ class Workbench:
     def __init__(self, model: LoadedModel, steerings: Mapping[str, Steering]) -> None:
         self.model = model
         self.steerings = dict(steerings)
+        self._plain: tuple[tuple[int, ...], Prefix] | None = None
         self._kept: OrderedDict[tuple[int, tuple[int, ...]], Prefill] = OrderedDict()
 
     def do(self, task: Task) -> Iterator[Done]:
@@ -103,8 +104,8 @@ class Workbench:
         """
         if isinstance(task, ScoreTask):
             steerings = [self.steerings[i] for i in task.condition_ids]
-            question = task.question
-            yield ScoresDone(task, score(self.model, question.prefix, question.trees, steerings))
+            prefix = self._prefix(task, steerings)
+            yield ScoresDone(task, score(self.model, prefix, task.question.trees, steerings))
             return
         requests = [RolloutRequest(self.steerings[i], noise) for i, noise in task.rows]
         completions = generate(
@@ -117,6 +118,15 @@ class Workbench:
         )
         for completion in completions:
             yield RolloutDone(task, completion)
+
+    def _prefix(self, task: ScoreTask, steerings: Sequence[Steering]) -> Prefix:
+        """The question's prefix; one that no condition steers is kept for the next task."""
+        token_ids = task.question.prefix
+        if any(s.everywhere and not s.is_zero for s in steerings):
+            return read_prefix(self.model, token_ids, steerings)
+        if self._plain is None or self._plain[0] != token_ids:
+            self._plain = (token_ids, read_prefix(self.model, token_ids, ()))
+        return self._plain[1]
 
     def _prefill(self, task: SampleTask, steering: Steering) -> Prefill:
         key = (id(steering), task.prompt)
