@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures that several rooms share."""
 
 import importlib.util
 import sys
@@ -7,20 +7,28 @@ from types import ModuleType
 
 import pytest
 
+EMBEDDED = "smollm2-135m-instruct"
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+
+@pytest.fixture(scope="session")
+def embedded_model():  # type: ignore[no-untyped-def]
+    """The embedded model in float32; fetched and converted on the first run of a machine."""
+    from emoctl.config import ModelConfig
+    from emoctl.models.loading import load_model
+
+    return load_model(ModelConfig(id=EMBEDDED))
 
 
 @pytest.fixture(scope="session")
 def tiny() -> ModuleType:
     """The builders of `tiny_world.py`."""
-    return _load("tiny_world")
+    path = Path(__file__).with_name("tiny_world.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
