@@ -6,12 +6,14 @@
     exit  3   the model, the vectors or the machine cannot do it
     exit  4   incomplete, or nothing was scored
     exit 130  interrupted, and resumable
+    exit 141  the program that read the output closed it
 
 EmoctlError              exit 3   something a person can mend; one line, never a traceback
 ├─ UsageError            exit 2   a flag, or a combination of flags
 ├─ ConfigError           exit 2   an experiment file
 ├─ StoriesError          exit 2   a corpus
 ├─ ScenarioError         exit 2   a scenario is unknown or malformed
+├─ UnknownEmotionError   exit 2   an emotion that the vectors do not hold
 ├─ ModelError            exit 3   a model cannot be found, loaded or asked this
 ├─ PromptError           exit 3   a prompt does not fit the model: too long, doubled BOS
 ├─ VectorError           exit 3   vectors are missing, broken, or another model's
@@ -50,6 +52,10 @@ class StoriesError(EmoctlError):
 
 
 class ScenarioError(EmoctlError):
+    exit_code = 2
+
+
+class UnknownEmotionError(EmoctlError):
     exit_code = 2
 
 

@@ -55,7 +55,8 @@ def parse(line: str) -> tuple[Any, Any]:
     """The command that an `emoctl …` line calls, and its context, or a usage error."""
     program, *words = shlex.split(re.split(r" [>|] ", line)[0])
     assert program == "emoctl"
-    command, name, context = ROOT, program, None
+    command: Any = ROOT
+    name, context = program, None
     while True:
         context = command.make_context(name, words, parent=context)
         if not getattr(command, "commands", None):
@@ -76,7 +77,7 @@ def test_a_command_has_help_with_an_example_that_parses(
 ) -> None:
     command = COMMANDS[words]
     first, *_ = command.callback.__doc__.splitlines()
-    assert first.strip().endswith((".", ";")) or len(first) > 60
+    assert first.strip().endswith(".")
     assert run([*words, "--help"]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""

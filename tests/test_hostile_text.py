@@ -9,7 +9,7 @@ import csv
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,9 @@ import pytest
 
 from emoctl.__main__ import run
 from emoctl.judges.mail import MailJudge
+from emoctl.report.charts import LESS_THAN
 from emoctl.scenarios import Judgement, Transcript
+from emoctl.scenarios.transcript import Stop
 from emoctl.store.database import RunStore
 from emoctl.store.records import RolloutRecord
 from emoctl.store.run_folder import RunFolder, list_runs
@@ -73,11 +75,12 @@ class Prompter:
         for task in tasks:
             for index, (_, noise) in enumerate(task.rows):
                 ids = tuple(self.model.tokenizer(TEXTS[noise.rollout]).input_ids)
-                stop = "length" if FATES[noise.rollout] == "truncated" else "end"
+                cut = FATES[noise.rollout] == "truncated"
+                stop: Stop = "length" if cut else "end"
                 yield RolloutDone(task, Completion(index, ids, stop, -1.0, SteeringCount(3, 1.0)))
 
 
-def stumbling(transcript: Transcript, judge: Any) -> Judgement:
+def stumbling(transcript: Transcript, judge: Callable[[Transcript], Judgement]) -> Judgement:
     if FAULT in transcript.response:
         raise ValueError(f"cannot read {transcript.response}")
     return judge(transcript)
@@ -130,9 +133,7 @@ def shown(capsys: pytest.CaptureFixture[str], swept: RunFolder, *arguments: str)
 def hidden(text: str) -> set[str]:
     """Characters that move the cursor, hide, or reorder."""
     return {
-        c
-        for c in text
-        if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
     }
 
 
@@ -200,7 +201,7 @@ def test_the_summary_holds_no_markup_and_no_transcript(swept: RunFolder) -> None
 
 def test_the_chart_page_runs_nothing_of_a_name(swept: RunFolder) -> None:
     page = (swept.path / "dose-response.html").read_text(encoding="utf-8")
-    assert NAME not in page
+    assert NAME not in page and LESS_THAN not in page
     assert "alert(1)" in page
     scripts_without_names = len(re.findall(r"<script", page.replace("alert(1)", "")))
     assert not re.search(r"<script[^>]*>\s*alert\(1\)", page)
@@ -246,9 +247,7 @@ def test_a_cell_leads_to_its_transcripts(
 ) -> None:
     outcome = FATES[fate]
     (line,) = [
-        row
-        for row in rows(swept, "cells")
-        if (row["vector"], row["outcome"]) == ("calm", outcome)
+        row for row in rows(swept, "cells") if (row["vector"], row["outcome"]) == ("calm", outcome)
     ]
     told = json.loads(shown(capsys, swept, "--cell", cell(outcome), "--json"))["rollouts"]
     assert line["rollouts"].split() == [row["id"] for row in told] == [stored["calm", fate].id]

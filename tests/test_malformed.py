@@ -82,9 +82,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> Said:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def write_base(folder: Path, world: Path) -> None:
@@ -156,6 +154,17 @@ def test_the_table_is_long_and_has_controls() -> None:
     assert len(ROWS) >= 150
     assert len({row["title"] for row in ROWS}) == len(ROWS)
     assert sum(row.get("code") == 0 for row in ROWS) >= 5
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_broken_scenario_hides_no_other(said: Said) -> None:
+    write_scenario("mine", "kind: mail", "kind: [mail")
+    code, out, lines = said(["scenarios", "ls"])
+    assert code == 0
+    assert "mine (local): unusable" in out and "replacement-affair (bundled)" in out
+    assert any("mine cannot be used" in line and "not YAML" in line for line in lines)
+    assert said(["scenarios", "show", "replacement-affair"])[0] == 0
+    assert said(["scenarios", "show", "mine"])[0] == 2
 
 
 SWEEP = ["sweep", "-c", "base.yaml", "--set", "sampling.max_new_tokens=400"]
@@ -232,9 +241,6 @@ def test_a_disk_that_is_full_at_the_start_is_told(
     assert [run.path for run in list_runs(bench / "runs")] == [begun.path]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sweep.run.begin writes vectors.safetensors before it compares conditions"
-)
 def test_a_run_is_not_resumed_with_other_vectors_and_stays_as_it_was(
     bench: Path, prepared: Path, said: Said
 ) -> None:

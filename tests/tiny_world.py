@@ -40,10 +40,12 @@ def tokenizer(template: str = TEMPLATE) -> PreTrainedTokenizerFast:
     return fast
 
 
-def save_model(folder: Path, *, seed: int = 1, context: int = 8192, template: str = TEMPLATE) -> Path:
+def save_model(
+    folder: Path, *, seed: int = 1, context: int = 8192, template: str = TEMPLATE
+) -> Path:
     """A random Llama and its tokenizer, as `save_pretrained` writes them."""
     with torch.random.fork_rng():
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=VOCABULARY,
@@ -73,7 +75,9 @@ def stories(emotions: tuple[str, ...] = ("desperate", "calm", "happy")) -> list[
 
 
 def neutral() -> list[dict[str, str]]:
-    return [{"topic": t, "text": f"A table about {t} has {n} legs. " * 5} for n, t in enumerate(TOPICS)]
+    return [
+        {"topic": t, "text": f"A table about {t} has {n} legs. " * 5} for n, t in enumerate(TOPICS)
+    ]
 
 
 def lines(records: list[dict[str, str]]) -> str:
@@ -113,7 +117,9 @@ def spoil_models(models: Path) -> None:
     (copy("bad-tokenizer") / "tokenizer.json").write_text("{", encoding="utf-8")
     (copy("odd-tokenizer") / "tokenizer.json").write_text('{"model": 3}', encoding="utf-8")
     config = copy("other-shape") / "config.json"
-    config.write_text(config.read_text(encoding="utf-8").replace('"hidden_size": 16', '"hidden_size": 24'))
+    config.write_text(
+        config.read_text(encoding="utf-8").replace('"hidden_size": 16', '"hidden_size": 24')
+    )
     config = copy("unknown-kind") / "config.json"
     config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"alpaca9"'))
 

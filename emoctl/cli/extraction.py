@@ -8,7 +8,7 @@ from emoctl.cli.progress import progress
 from emoctl.config import ExperimentConfig
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus, load_corpus
-from emoctl.vectors.cached import cached_vectors
+from emoctl.vectors.cached import cached_vectors, find_vectors
 from emoctl.vectors.extraction import extract
 from emoctl.vectors.files import EmotionVectors, check_made_for, load_vectors
 
@@ -30,7 +30,7 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
         VectorError: the file is broken, another model's, or cannot be written.
     """
     if config.steering.file is not None:
-        path = Path(config.steering.file)
+        path = find_vectors(config.steering.file)
         given = load_vectors(path)
         check_made_for(given.provenance, model.identity, str(path))
         return Extraction(given, path, from_cache=True)

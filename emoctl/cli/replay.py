@@ -45,7 +45,7 @@ def replay(
         print_line(played.text)
         verdict = "the same" if played.same else f"differ from token {played.first_difference} on"
         print_line(f"{record.id}: {len(record.token_ids)} tokens, {verdict}")
-    next_step(f"emoctl runs show {folder.name} --rollout {record.id}")
+    next_step(f"emoctl runs show {folder.path} --rollout {record.id}")
     if not played.same:
         raise GateError(
             f"{record.id} came out otherwise than it is stored",

@@ -94,8 +94,10 @@ def sweep(
     if dry_run:
         job.show_plan(json=json)
         return
-    folder = job.run(resume=resume, limit=limit)
-    finish(folder, json=json)
+    folder = job.open(resume=resume)
+    with folder.owned():
+        job.run(folder, limit=limit)
+        finish(folder, json=json)
 
 
 def check_names(config: ExperimentConfig) -> None:
@@ -177,8 +179,16 @@ class _Job:
 
         return estimate(self.model, self.plan, left, self.n_workers)
 
-    def run(self, *, resume: bool, limit: int | None) -> "RunFolder":
-        """Do what is left, and give the folder.
+    def open(self, *, resume: bool) -> "RunFolder":
+        """The run folder to work in: a new one, or the one to resume."""
+        from emoctl.sweep.run import open_run
+
+        folder = open_run(self.parent, self.config, resume=resume)
+        note(f"run: {folder.path}")
+        return folder
+
+    def run(self, folder: "RunFolder", *, limit: int | None) -> None:
+        """Do what is left.
 
         Raises:
             IncompleteError: a limit ended it before everything was done.
@@ -186,35 +196,33 @@ class _Job:
         from emoctl.engine.exactness import probe_exactness
         from emoctl.sweep.executor import make_executor, one_thread
         from emoctl.sweep.plan import tasks
-        from emoctl.sweep.run import RunStart, begin, end, execute, open_run
+        from emoctl.sweep.run import RunStart, begin, end, execute
 
         with one_thread():
             exactness = probe_exactness(self.model, self.config.engine.rows)
         if not exactness.exact:
             note("a row's last bits depend on its batch here: reproducible to rounding only")
-        folder = open_run(self.parent, self.config, resume=resume)
-        note(f"run: {folder.path}")
         work = self._work(tasks(self.plan, set(), set(), limit))
         note(f"estimate: {_duration(work.seconds)} for the whole plan")
         executor = make_executor(self.model, self.config.model, self.plan.steerings, self.n_workers)
         start = RunStart(self.text, tuple(sys.argv), self.n_workers, exactness)
-        with folder.owned(), progress("rows stored") as show:
-            begin(self.plan, self.model, self.vectors, folder, start)
-            try:
+        begin(self.plan, self.model, self.vectors, folder, start)
+        try:
+            with progress("rows stored") as show:
                 complete = execute(
                     self.plan, self.model, folder, executor, limit=limit, on_row=show
                 )
-            except KeyboardInterrupt:
-                note(f"stopped; what is done is kept in {folder.path}")
-                next_step("the same command with --resume")
-                raise
-            end(folder)
+        except KeyboardInterrupt:
+            folder.log("interrupted")
+            note(f"stopped; what is done is kept in {folder.path}")
+            next_step("the same command with --resume")
+            raise
+        end(folder)
         if not complete:
             raise IncompleteError(
                 f"--limit {limit} left run {folder.name} unfinished",
                 hint="go on with the same command, --resume instead of --limit",
             )
-        return folder
 
 
 def finish(folder: "RunFolder", *, json: bool) -> None:
@@ -224,10 +232,13 @@ def finish(folder: "RunFolder", *, json: bool) -> None:
         typer.Exit: with 1 or 4, where a gate failed or nothing could be scored.
     """
     from emoctl.report.finish import run_results, write_reports
+    from emoctl.store.database import settle
 
     results = run_results(folder)
     write_reports(folder, results)
     code = exit_code(results)
+    folder.log(f"tables, charts and summary written; exit {code}")
+    settle(folder.path)
     folder.mark_done(f"exit {code}\n")
     if json:
         from emoctl.analysis.results import plain
@@ -239,24 +250,25 @@ def finish(folder: "RunFolder", *, json: bool) -> None:
         console = out()
         console.print(results_view(results, width=console.width))
         console.print(f"run folder: {folder.path}")
-    next_step(f"emoctl runs show {folder.name}")
+    next_step(f"emoctl runs show {folder.path}")
     if code:
         raise typer.Exit(code)
 
 
 def exit_code(results: "Results") -> int:
-    """0, or what the gates say, or 4 where a readout has rows and none of them is scored."""
+    """0, or what the gates say, or 4 where a readout of a scenario has nothing that is scored."""
     from emoctl.analysis.gates import gates_exit_code
 
     code = gates_exit_code(results.gates)
-    return code or (0 if anything_scored(results) else IncompleteError.exit_code)
+    return code or (0 if everything_measured(results) else IncompleteError.exit_code)
 
 
-def anything_scored(results: "Results") -> bool:
-    """Whether any cell holds a scored rollout or an exact value."""
-    table = results.outcomes
-    real = table[table["control"] == "none"]
-    return bool((real["n_scored"].fillna(0) > 0).any() or real["value"].notna().any())
+def everything_measured(results: "Results") -> bool:
+    """Whether each readout of each scenario has a scored rollout or an exact value to show."""
+    real = results.outcomes[results.outcomes["control"] == "none"]
+    known = (real["n_scored"].fillna(0) > 0) | real["value"].notna()
+    measured = known.groupby([real["scenario"], real["readout"]]).any()
+    return bool(len(measured)) and bool(measured.all())
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """`emoctl vectors`: the vectors that are there, what made them, and whether they are sound."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,11 +49,12 @@ def ls(json: Json = False) -> None:
 def show(file: VectorsFile, json: Json = False) -> None:
     """Print what a vectors file holds and what made it.
 
-    Example: emoctl vectors show runs/vectors.safetensors
+    Example: emoctl vectors show vectors.safetensors
     """
+    from emoctl.vectors.cached import find_vectors
     from emoctl.vectors.files import read_provenance
 
-    provenance = read_provenance(find_file(file))
+    provenance = read_provenance(find_vectors(file))
     if json:
         print_json(provenance.model_dump(mode="json"))
     else:
@@ -69,9 +69,10 @@ def check(file: VectorsFile, model: ModelName = None, json: Json = False) -> Non
 
     Example: emoctl vectors check vectors.safetensors --model smollm2-135m-instruct
     """
+    from emoctl.vectors.cached import find_vectors
     from emoctl.vectors.files import check_made_for, load_vectors
 
-    path = find_file(file)
+    path = find_vectors(file)
     vectors = load_vectors(path)
     if model is not None:
         from emoctl.config import ModelConfig
@@ -87,14 +88,6 @@ def check(file: VectorsFile, model: ModelName = None, json: Json = False) -> Non
         print_line(f"{path}: ok, {shape}, finite, no zero vector")
         print_line(f"made for {model}" if model else "not held against a model: give --model")
     next_step(f"emoctl sweep --set steering.file={file}")
-
-
-def find_file(text: str) -> Path:
-    """A path as given, or the cached file of that name."""
-    from emoctl.vectors.cached import cached_files
-
-    named = [path for path in cached_files() if path.stem == text]
-    return named[0] if named and not Path(text).exists() else Path(text)
 
 
 def describe(made: "Provenance") -> Iterator[str]:

@@ -91,7 +91,8 @@ class SteeringConfig(Section):
     """Which vectors are added to the residual stream, where, and how strongly."""
 
     file: Name | None = None
-    """A vectors file that `emoctl extract` wrote; by default they are extracted and cached."""
+    """A vectors file that `emoctl extract` wrote, or the name that `emoctl vectors ls` shows; by
+    default they are extracted from `stories` and cached."""
 
     vectors: tuple[Name, ...] = Field(default=("desperate", "calm"), min_length=1)
     """Emotions to steer with; each must be in the corpus."""

@@ -111,6 +111,14 @@ def _decimal_node(dumper: yaml.SafeDumper, value: Decimal) -> yaml.Node:
     return dumper.represent_scalar(f"tag:yaml.org,2002:{kind}", text)
 
 
+def _text_node(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    """Line breaks other than `\\n` would be read back as one, so they are escaped in quotes."""
+    escaped = any(c in value for c in "\r\x85\u2028\u2029")
+    style = '"' if escaped else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
 _Dumper.add_representer(list, _list_node)
 _Dumper.add_representer(Decimal, _decimal_node)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)

@@ -1,4 +1,4 @@
-"""Several continuations of one text as one sequence: which token sees which, and what predicts what.
+"""Several continuations of one text as one sequence: who sees whom, and what predicts what.
 
     prefix │ trunk │ the branches as a trie: tokens that several branches begin with stand once
 

@@ -159,7 +159,7 @@ def _pack_logprobs(
 def _logsumexp(
     logits: Float[Tensor, "conditions predicting d_vocab"],
 ) -> Float[Tensor, "conditions predicting"]:
-    """A few rows at a time, which stay in the processor's cache: 2.5 times faster at 49k entries."""
+    """A few rows at a time, which stay in the processor's cache: 2.5 times as fast."""
     rows = logits.flatten(0, 1).split(4)
     return torch.cat([part.logsumexp(-1) for part in rows]).view(logits.shape[:2])
 

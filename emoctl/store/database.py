@@ -266,3 +266,13 @@ class RunStore:
                     f"{named} is kept already, with other content",
                     hint="the run folder belongs to another experiment; start a new run",
                 )
+
+
+def settle(folder: Path) -> None:
+    """Leave one plain database file behind: fold in the write-ahead log, and remove it.
+
+    Raises:
+        StoreError: the store is missing or broken, or the run is done.
+    """
+    with RunStore.open(folder, write=True):
+        pass

@@ -78,7 +78,12 @@ def overview(run: RunFolder) -> Overview:
 def _example_cell(store: RunStore) -> str | None:
     conditions = {record.id: record for record in store.conditions()}
     keys = sorted(
-        store.done_rollouts(), key=lambda key: (conditions[key[2]].vector == UNSTEERED, key)
+        store.done_rollouts(),
+        key=lambda key: (
+            conditions[key[2]].control != "none",
+            conditions[key[2]].vector == UNSTEERED,
+            key,
+        ),
     )
     if not keys:
         return None

@@ -75,10 +75,6 @@ class RunFolder:
         return self.path / "junit.xml"
 
     @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
     def done(self) -> Path:
         """Written last: where it stands, nothing else is written any more."""
         return self.path / DONE
@@ -123,6 +119,19 @@ class RunFolder:
             _replace(path, text)
         except OSError as e:
             raise disk_error(path, e) from e
+
+    def log(self, line: str) -> None:
+        """Append one line to log.txt, with the time in UTC.
+
+        Raises:
+            StoreError: the disk is full, or the folder is not to be written to.
+        """
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{stamp} {line}\n")
+        except OSError as e:
+            raise disk_error(self.path / "log.txt", e) from e
 
     def mark_done(self, text: str) -> None:
         """Write DONE; call it last, when the store is closed and the tables are written.

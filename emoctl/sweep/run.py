@@ -65,29 +65,35 @@ def open_run(out: Path, config: ExperimentConfig, *, resume: bool) -> RunFolder:
 def begin(
     plan: Plan, model: LoadedModel, vectors: EmotionVectors, folder: RunFolder, start: RunStart
 ) -> None:
-    """Write what a run folder holds before its first row; leave what a resumed one has.
+    """Write what a run folder holds before its first row. A resumed run keeps its manifest and its
+    rows; its config, which has the same digest, may bring another name and other gates.
 
     Raises:
         StoreError: the disk is full, or the run was begun with other vectors, prompts or scenarios.
     """
-    if not folder.config.exists():
-        folder.write_text_atomic(folder.config, start.config_text)
-    if not folder.resolved_config.exists():
-        folder.write_text_atomic(folder.resolved_config, render_yaml(plan.config))
+    _refuse_other_conditions(plan, folder)
+    folder.write_text_atomic(folder.config, start.config_text)
+    folder.write_text_atomic(folder.resolved_config, render_yaml(plan.config))
     digest = save_directions(plan.conditions, vectors.provenance, folder.vectors)
     if not folder.manifest.exists():
         write_manifest(folder, _manifest(plan, model, vectors, digest, start))
     with RunStore.open(folder.path, write=True) as store:
-        known = {c.id for c in store.conditions()}
-        if known and known != set(plan.conditions):
-            raise StoreError(
-                f"run {folder.name} was begun with other conditions than these",
-                hint="the vectors or the code that draws controls changed: start a new run, "
-                "without --resume",
-            )
         store.add_scenarios(list(plan.scenarios.values()))
         store.add_conditions([c.record for c in plan.conditions.values()])
         store.add_variants(_variants(plan, model))
+    folder.log(f"begin: {' '.join(portable_argv(start.argv, Path.cwd()))}")
+
+
+def _refuse_other_conditions(plan: Plan, folder: RunFolder) -> None:
+    """Leave a run alone that was begun with other vectors: its rows would mix with ours."""
+    with RunStore.open(folder.path, write=True) as store:
+        known = {c.id for c in store.conditions()}
+    if known and known != set(plan.conditions):
+        raise StoreError(
+            f"run {folder.name} was begun with other conditions than these",
+            hint="the vectors or the code that draws controls changed: start a new run, "
+            "without --resume",
+        )
 
 
 def execute(
@@ -117,6 +123,7 @@ def execute(
         stored = store.n_rollouts() + store.n_scores()
         total = plan.n_rollouts + plan.n_scores
         on_row(stored, total)
+        folder.log(f"{stored} of {total} rows stored, {len(left)} tasks left")
         for done in executor.run(left) if left else ():
             if isinstance(done, ScoresDone):
                 records = _scores(done)
@@ -134,6 +141,7 @@ def end(folder: RunFolder) -> None:
     with RunStore.open(folder.path, write=False) as store:
         counts = store.outcome_counts()
     write_manifest(folder, read_manifest(folder).finished(datetime.now(UTC), counts))
+    folder.log("every row is stored")
 
 
 def _rollout(

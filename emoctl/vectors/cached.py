@@ -14,7 +14,7 @@ from emoctl.stories import Corpus
 
 FORMAT = "emoctl-vectors/1"
 
-N_SHUFFLED = 40
+N_SHUFFLED = 80
 """Shuffled-label vectors that a file holds."""
 
 SHUFFLE_SEED = 171
@@ -36,6 +36,12 @@ def cached_vectors(
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return cache_root() / "vectors" / f"{digest[:16]}.safetensors"
+
+
+def find_vectors(text: str) -> Path:
+    """A path as given, or the cached file of that name."""
+    named = [path for path in cached_files() if path.stem == text]
+    return named[0] if named and not Path(text).exists() else Path(text)
 
 
 def cached_files() -> list[Path]:

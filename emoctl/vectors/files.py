@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emoctl.errors import EmoctlError, VectorError, did_you_mean
+from emoctl.errors import UnknownEmotionError, VectorError, did_you_mean
 from emoctl.models.fingerprint import ModelIdentity
 from emoctl.vectors.cached import FORMAT
 
@@ -104,12 +104,6 @@ class EmotionVectors:
         return self.vectors[self.emotions.index(emotion), layer]
 
 
-class UnknownEmotionError(EmoctlError):
-    """A name that a person gave is not among the vectors."""
-
-    exit_code = 2
-
-
 def save_vectors(vectors: EmotionVectors, path: Path) -> None:
     """Write the file whole or not at all.
 
@@ -137,6 +131,7 @@ def write_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str], path
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             unfinished = Path(folder) / path.name
             save_file(tensors, unfinished, metadata=metadata)
+            unfinished.chmod(0o644)
             unfinished.replace(path)
     except (OSError, SafetensorError) as error:
         raise VectorError(f"cannot write {path}: {error}", hint="is the disk full?") from error
@@ -186,6 +181,12 @@ def load_vectors(path: Path) -> EmotionVectors:
         names = set(file.keys())
         wanted = ("vectors", "shuffled", "neutral_tokens", "mean_norm")
         missing = [name for name in wanted if name not in names]
+        if len(missing) == len(wanted):
+            raise VectorError(
+                f"{path} holds the directions of a run's conditions, not emotion vectors",
+                hint="a run's own file is read by: emoctl replay; vectors stand in the cache: "
+                "emoctl vectors ls",
+            )
         if missing:
             raise VectorError(f"{path} lacks the tensor {missing[0]!r}", hint="extract again")
         tensors = {name: file.get_tensor(name) for name in wanted}

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_models import tiny_model
 from transformers import DynamicCache
 
 from emoctl.engine import exactness
 from emoctl.engine.exactness import probe_exactness
 from emoctl.models.loading import LoadedModel
 from emoctl.sweep.executor import one_thread
-from tiny_models import tiny_model
 
 
 def decoded(model: LoadedModel, rows: int, steps: int = 3) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from naive import steered_logits
+from tiny_models import CONFIGS, EOS, tiny_model
 
 from emoctl.engine.generate import (
     Completion,
@@ -14,8 +16,6 @@ from emoctl.engine.noise import NoiseKey
 from emoctl.engine.sampling import sample
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
-from naive import steered_logits
-from tiny_models import CONFIGS, EOS, tiny_model
 
 PROMPT = [1, *range(5, 30)]
 START = len(PROMPT)

@@ -26,7 +26,9 @@ def slow_uniform(key: NoiseKey, index: int, token: int) -> float:
         x = ((x ^ (x >> 15)) * 0x846CA68B) % 2**32
         return x ^ (x >> 16)
 
-    text = f"{key.seed}\x1f{key.scenario}\x1f{key.variant}\x1f{key.rollout}\x1f{key.turn}\x1f{index}"
+    text = (
+        f"{key.seed}\x1f{key.scenario}\x1f{key.variant}\x1f{key.rollout}\x1f{key.turn}\x1f{index}"
+    )
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     first, second = (int.from_bytes(digest[i : i + 4], "little") for i in (0, 4))
     bits = mix((mix(token ^ first) + second) % 2**32)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from naive import steered_logits
+from tiny_models import CONFIGS, tiny_model
 
 from emoctl.engine import packing
 from emoctl.engine.packing import Pack, ScoreTree, packs
@@ -13,8 +15,6 @@ from emoctl.engine.score import BranchScore, read_prefix, score
 from emoctl.engine.steering import Steering
 from emoctl.errors import ModelError, SteeringError
 from emoctl.models.loading import LoadedModel
-from naive import steered_logits
-from tiny_models import CONFIGS, tiny_model
 
 PREFIX = [1, *range(5, 40)]
 TREE = ScoreTree(
@@ -62,9 +62,11 @@ def test_packed_scores_equal_one_sequence_at_a_time(name: str, everywhere: bool)
 
     ours = scored(model, TREE, rows)
 
+    # transformers' eager attention, which a soft cap needs, takes its softmax in float32
+    tolerance = 1e-6 if name == "gemma2" else 1e-9
     for row, condition in enumerate(rows):
         expected = one_at_a_time(model, TREE, condition)
-        assert [s.logprob for s in ours[row]] == pytest.approx(expected, rel=1e-9)
+        assert [s.logprob for s in ours[row]] == pytest.approx(expected, rel=tolerance)
     assert ours[0][3].logprob != pytest.approx(ours[1][3].logprob, abs=1e-3), "control"
 
 
@@ -132,7 +134,9 @@ def test_an_architecture_without_positions_is_refused() -> None:
         score(blind, read_prefix(model, PREFIX, ()), [TREE], conditions(False))  # type: ignore[arg-type]
 
 
-BRANCHES = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6).map(tuple), min_size=1, max_size=8)
+BRANCHES = st.lists(
+    st.lists(st.integers(0, 3), min_size=1, max_size=6).map(tuple), min_size=1, max_size=8
+)
 
 
 @given(BRANCHES, st.integers(0, 5), st.integers(1, 4))
@@ -151,6 +155,8 @@ def test_a_pack_lets_a_token_see_its_own_path_and_nothing_else(
         assert pack.positions[token] == n_prefix + len(path) - 1
     predictors = pack.predicts[pack.source].tolist()
     expected = [(*trunk, *b[:i]) for b in branches for i in range(len(b))]
-    seen_by = [tuple(ids[i] for i in pack.sees_token[p].nonzero()[:, 0].tolist()) for p in predictors]
+    seen_by = [
+        tuple(ids[i] for i in pack.sees_token[p].nonzero()[:, 0].tolist()) for p in predictors
+    ]
     assert seen_by == expected
     assert pack.targets.tolist() == [t for b in branches for t in b]

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from naive import close_enough, steered_logits
+from tiny_models import CONFIGS, tiny_model
 
 from emoctl.engine.generate import RolloutRequest, SamplingParams, generate, prefill
 from emoctl.engine.noise import NoiseKey
@@ -15,8 +17,6 @@ from emoctl.engine.steering import (
     check_count,
 )
 from emoctl.errors import SteeringError
-from naive import close_enough, steered_logits
-from tiny_models import CONFIGS, tiny_model
 
 PROMPT = [1, *range(5, 45)]
 """Longer than the sliding windows of the tiny models."""
@@ -126,9 +126,7 @@ def test_a_condition_that_steers_nothing_is_an_error(monkeypatch: pytest.MonkeyP
         return list(completions)
 
     assert play(), "control: it works before it is broken"
-    monkeypatch.setattr(
-        "emoctl.engine.steering.add_steering", lambda resid, *_rest: resid
-    )
+    monkeypatch.setattr("emoctl.engine.steering.add_steering", lambda resid, *_rest: resid)
     with pytest.raises(SteeringError, match="steered 0 positions at layer 2, expected"):
         play()
 
