@@ -1,10 +1,12 @@
 """The slow and obvious versions: one sequence, no cache, a plain additive hook."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
@@ -26,6 +28,32 @@ def steered_logits(
     logits = model.module(torch.tensor([list(token_ids)]), use_cache=False).logits[0]
     handle.remove()
     return logits
+
+
+@contextmanager
+def float64_throughout() -> Iterator[None]:
+    """Let eager softmax and Llama's norm keep float64, in transformers and in TransformerLens.
+
+    Both take them in float32 whatever the dtype: an error of 4e-7 of the largest logit, and a step
+    at which differences in the last bit of a float64 jump to the last bit of a float32. Much finer
+    things are to be told apart here.
+    """
+    softmax, norm = torch.nn.functional.softmax, LlamaRMSNorm.forward
+
+    def keeping(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if values.dtype == torch.float64:
+            kwargs["dtype"] = torch.float64
+        return softmax(values, *args, **kwargs)
+
+    def normed(self: LlamaRMSNorm, resid: Tensor) -> Tensor:
+        variance = resid.pow(2).mean(-1, keepdim=True)
+        return self.weight * (resid * torch.rsqrt(variance + self.variance_epsilon))
+
+    torch.nn.functional.softmax, LlamaRMSNorm.forward = keeping, normed
+    try:
+        yield
+    finally:
+        torch.nn.functional.softmax, LlamaRMSNorm.forward = softmax, norm
 
 
 def close_enough(ours: Tensor, reference: Tensor) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from naive import close_enough, steered_logits
+from naive import close_enough, float64_throughout, steered_logits
 
 from emoctl.config import ModelConfig
 from emoctl.engine.generate import prefill
@@ -76,15 +76,14 @@ def test_float64_rows_equal_transformers_and_transformer_lens(
     model = models["float64"]
     bridge = bridge_of(model)
 
-    ours = batch(model, prompt)
-
-    for row, condition in enumerate(conditions()):
-        plain = steered_logits(model, prompt, condition, condition.steer_from(len(prompt)))
-        hooks = [(resid_post(condition.layer), with_hook(prompt, condition))]
-        with torch.inference_mode():
+    with torch.inference_mode(), float64_throughout():
+        ours = batch(model, prompt)
+        for row, condition in enumerate(conditions()):
+            plain = steered_logits(model, prompt, condition, condition.steer_from(len(prompt)))
+            hooks = [(resid_post(condition.layer), with_hook(prompt, condition))]
             lens = bridge.run_with_hooks(torch.tensor([prompt]), fwd_hooks=hooks)[0]
-        assert close_enough(ours[row], plain)
-        assert close_enough(ours[row], lens)
+            assert close_enough(ours[row], plain)
+            assert close_enough(ours[row], lens)
     assert not close_enough(ours[1], ours[0]), "control: steering changes logits"
     assert not close_enough(ours[3], ours[0]), "control: so does the other layer"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from naive import steered_logits
+from naive import float64_throughout, steered_logits
 from tiny_models import CONFIGS, tiny_model
 
 from emoctl.engine import packing
@@ -60,13 +60,12 @@ def scored(model: LoadedModel, tree: ScoreTree, rows: list[Steering]) -> list[li
 def test_packed_scores_equal_one_sequence_at_a_time(name: str, everywhere: bool) -> None:
     model, rows = tiny_model(name), conditions(everywhere)
 
-    ours = scored(model, TREE, rows)
+    with float64_throughout():
+        ours = scored(model, TREE, rows)
+        reference = [one_at_a_time(model, TREE, condition) for condition in rows]
 
-    # transformers' eager attention, which a soft cap needs, takes its softmax in float32
-    tolerance = 1e-6 if name == "gemma2" else 1e-9
-    for row, condition in enumerate(rows):
-        expected = one_at_a_time(model, TREE, condition)
-        assert [s.logprob for s in ours[row]] == pytest.approx(expected, rel=tolerance)
+    for row, expected in enumerate(reference):
+        assert [s.logprob for s in ours[row]] == pytest.approx(expected, rel=1e-9)
     assert ours[0][3].logprob != pytest.approx(ours[1][3].logprob, abs=1e-3), "control"
 
 
