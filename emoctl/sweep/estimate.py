@@ -16,6 +16,7 @@ from emoctl.sweep.plan import Plan
 from emoctl.sweep.tasks import SampleTask, ScoreTask, Task
 
 PROBE_TOKENS = 192
+PROBE_STEPS = 3
 WORKER_START_SECONDS = 6.0
 """Importing torch and transformers, and loading a small model."""
 
@@ -77,19 +78,25 @@ def estimate(model: LoadedModel, plan: Plan, left: list[Task], n_workers: int) -
 def _probe(model: LoadedModel, plan: Plan) -> tuple[float, float]:
     """Seconds a prefill token, and seconds a decode step of a full batch."""
     cache = DynamicCache()
-    ids = torch.arange(PROBE_TOKENS, device=model.device)[None] % 1000
+    n_tokens = min(PROBE_TOKENS, model.context - PROBE_STEPS)
+    ids = torch.arange(n_tokens, device=model.device)[None] % len(_embedding(model))
     start = time.perf_counter()
     model.module(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    prefill = (time.perf_counter() - start) / PROBE_TOKENS
+    prefill = (time.perf_counter() - start) / n_tokens
     if not plan.prompts:
         return prefill, 0.0
     longest = max(len(p.token_ids) for p in plan.prompts.values())
     cache.batch_repeat_interleave(plan.config.engine.rows)
     steps = []
-    for _ in range(3):
+    for _ in range(PROBE_STEPS):
         start = time.perf_counter()
         tokens = torch.zeros(plan.config.engine.rows, 1, dtype=torch.int64, device=model.device)
         model.module(tokens, past_key_values=cache, use_cache=True)
         steps.append(time.perf_counter() - start)
-    attended = 1 + max(0, longest - PROBE_TOKENS) / (4 * PROBE_TOKENS)
+    attended = 1 + max(0, longest - n_tokens) / (4 * PROBE_TOKENS)
     return prefill, median(steps) * attended
+
+
+def _embedding(model: LoadedModel) -> torch.Tensor:
+    weight: torch.Tensor = model.module.get_input_embeddings().weight
+    return weight

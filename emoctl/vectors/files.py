@@ -92,7 +92,7 @@ class EmotionVectors:
         """One emotion's vector at one layer, at its own length.
 
         Raises:
-            VectorError: the emotion is unknown.
+            UnknownEmotionError: the vectors do not hold it.
         """
         if emotion not in self.emotions:
             raise UnknownEmotionError(
@@ -199,20 +199,27 @@ def check_vectors(vectors: EmotionVectors, where: str) -> None:
     """Refuse vectors that contradict themselves.
 
     Raises:
-        VectorError: a shape differs from the provenance, a value is not finite, or a vector is 0.
+        VectorError: a shape differs from the provenance, a value is not finite, or a vector or a
+            mean norm is 0.
     """
     p = vectors.provenance
-    shape = (len(p.emotions), p.n_layers, p.d_model)
-    if tuple(vectors.vectors.shape) != shape:
-        raise VectorError(
-            f"{where}: vectors have shape {tuple(vectors.vectors.shape)}, "
-            f"its provenance says {shape}",
-            hint="extract again",
-        )
-    for name in ("vectors", "shuffled", "neutral_tokens", "mean_norm"):
+    shapes = {
+        "vectors": (len(p.emotions), p.n_layers, p.d_model),
+        "shuffled": (*vectors.shuffled.shape[:1], p.n_layers, p.d_model),
+        "neutral_tokens": (*vectors.neutral_tokens.shape[:1], p.n_layers, p.d_model),
+        "mean_norm": (p.n_layers,),
+    }
+    for name, shape in shapes.items():
         tensor: Tensor = getattr(vectors, name)
+        if tuple(tensor.shape) != shape:
+            raise VectorError(
+                f"{where}: {name} has shape {tuple(tensor.shape)}, its provenance says {shape}",
+                hint="extract again",
+            )
         if not torch.isfinite(tensor).all():
             raise VectorError(f"{where}: {name} holds a value that is not finite")
+    if not (vectors.mean_norm > 0).all():
+        raise VectorError(f"{where}: mean_norm holds a norm that is not above 0")
     empty = (vectors.vectors.norm(dim=-1) == 0).nonzero()
     if len(empty):
         emotion, layer = (int(i) for i in empty[0])
@@ -223,7 +230,7 @@ def check_made_for(provenance: Provenance, identity: ModelIdentity, where: str) 
     """Refuse vectors of another model.
 
     Raises:
-        VectorError: weights, tokenizer or width are not those that the vectors were made with.
+        VectorError: weights or tokenizer are not those that the vectors were made with.
     """
     for what, theirs, ours in (
         ("weights", provenance.model.weight_sha256, identity.weight_sha256),

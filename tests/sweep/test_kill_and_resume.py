@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -15,19 +16,31 @@ import pytest
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 N_KILLS = 10
 SWEEP = (
-    "sweep --readout sample --vector desperate --vector calm --scale 0.05 --n 16 --controls 3",
-    "--set sampling.max_new_tokens=24 --set engine.rows=8 --set engine.workers=2",
+    "sweep --readout sample --vector desperate --vector calm --scale 0.05 --n 10 --controls 3",
+    "--set sampling.max_new_tokens=24 --set engine.rows=8",
 )
 
 
-def start(out: Path, *flags: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "emoctl", *" ".join(SWEEP).split(), "--out", str(out), *flags],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(out: Path, workers: int, *flags: str) -> subprocess.Popen[bytes]:
+    """Begin a sweep as a user would, in a process group of its own."""
+    out.parent.joinpath("stderr").touch()
+    with out.parent.joinpath("stderr").open("ab") as stderr:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "emoctl",
+                *" ".join(SWEEP).split(),
+                "--out",
+                str(out),
+                "--set",
+                f"engine.workers={workers}",
+                *flags,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
 
 def only_run(out: Path) -> Path:
@@ -36,12 +49,12 @@ def only_run(out: Path) -> Path:
 
 
 def rows(folder: Path) -> dict[str, tuple[object, ...]]:
-    with sqlite3.connect(f"file:{folder / 'rollouts.sqlite'}?mode=ro", uri=True) as store:
+    with closing(sqlite3.connect(f"file:{folder / 'rollouts.sqlite'}?mode=ro", uri=True)) as store:
         found = store.execute("SELECT * FROM rollouts").fetchall()
     return {str(row[0]): tuple(row) for row in found}
 
 
-def wait_for_first_row(process: subprocess.Popen[str], folder: Path | None, out: Path) -> None:
+def wait_for_first_row(process: subprocess.Popen[bytes], folder: Path | None, out: Path) -> None:
     """Until the run has more rows than before, or the process ends."""
     before = len(rows(folder)) if folder else 0
     while process.poll() is None:
@@ -55,14 +68,14 @@ def wait_for_first_row(process: subprocess.Popen[str], folder: Path | None, out:
 
 def test_ten_kills_leave_no_trace(tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    process = start(unbroken)
-    assert process.wait() == 0, process.communicate()[1]
+    process = start(unbroken, 2)
+    assert process.wait() == 0, (tmp_path / "stderr").read_text()
     draw = random.Random(7)
 
     killed_at = []
     for number in range(N_KILLS):
         folder = only_run(broken) if broken.exists() and any(broken.iterdir()) else None
-        process = start(broken, "--resume")
+        process = start(broken, 1 + number % 2, "--resume")
         if number % 3 == 2:  # some before the first row of this attempt, at any moment
             time.sleep(draw.uniform(0.5, 9))
         else:
@@ -76,8 +89,8 @@ def test_ten_kills_leave_no_trace(tmp_path: Path) -> None:
             killed_at.append(done)
             if (folder / "DONE").exists():
                 break
-    process = start(broken, "--resume")
-    assert process.wait() == 0, process.communicate()[1]
+    process = start(broken, 1, "--resume")
+    assert process.wait() == 0, (tmp_path / "stderr").read_text()
 
     one, other = only_run(unbroken), only_run(broken)
     assert rows(one) == rows(other)

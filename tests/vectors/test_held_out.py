@@ -1,0 +1,111 @@
+"""Held-out accuracy on activations of which the answer is known."""
+
+import random
+
+import pytest
+import torch
+
+from emoctl.vectors.held_out import _reads, held_out_accuracy
+from emoctl.vectors.recipe import NeutralBasis, neutral_basis
+
+N_EMOTIONS, N_TOPICS, N_EACH, D_MODEL = 5, 6, 4, 32
+LABELS = [e for e in range(N_EMOTIONS) for _ in range(N_TOPICS * N_EACH)]
+TOPICS = [t for _ in range(N_EMOTIONS) for t in range(N_TOPICS) for _ in range(N_EACH)]
+
+
+def nothing(n_layers: int) -> NeutralBasis:
+    return NeutralBasis(tuple(torch.zeros(0, D_MODEL) for _ in range(n_layers)), (0.0,) * n_layers)
+
+
+def draw(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def separable(noise: float = 0.3) -> torch.Tensor:
+    """Layer 0 is noise alone; layers 1 and 2 hold the emotion, and layer 2 much more noise."""
+    emotion, topic = draw(N_EMOTIONS, D_MODEL, seed=1), draw(N_TOPICS, D_MODEL, seed=2)
+    clean = emotion[LABELS] + 0.5 * topic[TOPICS]
+    shape = (len(LABELS), D_MODEL)
+    layers = [
+        draw(*shape, seed=3),
+        clean + noise * draw(*shape, seed=4),
+        clean + 12 * noise * draw(*shape, seed=5),
+    ]
+    return torch.stack(layers, dim=1)
+
+
+def test_planted_emotions_are_read() -> None:
+    found = held_out_accuracy(separable(), LABELS, TOPICS, nothing(3))
+    assert found.by_layer[1] == 1.0
+    assert found.nested == 1.0
+    assert found.chosen_layers == (1,) * N_TOPICS
+    assert found.by_layer[0] < 2 / N_EMOTIONS, "control: noise is not read"
+    assert found.by_layer[0] < found.by_layer[2] < 1
+    assert (found.n_stories, found.n_classes) == (len(LABELS), N_EMOTIONS)
+
+
+def test_shuffled_labels_are_near_chance() -> None:
+    labels = list(LABELS)
+    random.Random(3).shuffle(labels)
+    found = held_out_accuracy(separable(), labels, TOPICS, nothing(3))
+    assert all(accuracy < 2 / N_EMOTIONS for accuracy in (*found.by_layer, found.nested))
+
+
+def test_topics_are_left_out_whole() -> None:
+    """Where a story's topic tells its emotion and nothing else does, nothing can be read."""
+    topics = [k % N_TOPICS for k in range(len(LABELS))]
+    cells = draw(N_EMOTIONS, N_TOPICS, D_MODEL, seed=6)
+    made = torch.stack([cells[e, t] for e, t in zip(LABELS, topics, strict=True)])[:, None]
+    made = made + 0.01 * draw(*made.shape, seed=7)
+    found = held_out_accuracy(made, LABELS, topics, nothing(1))
+    assert found.by_layer[0] < 2 / N_EMOTIONS
+    train = torch.tensor([k % 2 == 0 for k in range(len(LABELS))])
+    label, fine = torch.tensor(LABELS), [t // 2 for t in range(len(LABELS))]
+    seen = _reads(made, label, train, train, nothing(1))
+    assert seen.float().mean() > 0.3, "control: seen cells are read better"
+    assert len(set(fine)) > N_TOPICS
+
+
+def test_the_layer_is_chosen_without_the_held_out_topic() -> None:
+    """Layer 0 misleads on topic 0 alone. Layer 1 reads topic 0 alone: between the other topics,
+    what carries the emotion is drowned by a pattern of weights 1, 1 and -2."""
+    signal, pattern = torch.eye(D_MODEL)[:N_EMOTIONS], torch.eye(D_MODEL)[10 : 10 + N_EMOTIONS]
+    labels = [e for e in range(N_EMOTIONS) for _ in range(4)]
+    topics = [t for _ in range(N_EMOTIONS) for t in range(4)]
+    weights = {0: 0.0, 1: 1.0, 2: 1.0, 3: -2.0}
+    rows = []
+    for e, t in zip(labels, topics, strict=True):
+        shown = (e + 1) % N_EMOTIONS if t == 0 else e
+        rows.append(torch.stack([signal[shown], signal[e] + 5 * weights[t] * pattern[e]]))
+    made = torch.stack(rows)
+
+    label, held = torch.tensor(labels), torch.tensor(topics) == 0
+    on_topic_0 = _reads(made, label, ~held, held, nothing(2)).float().mean(0)
+    assert on_topic_0.tolist() == [0.0, 1.0], "control: whoever looks would take layer 1"
+
+    found = held_out_accuracy(made, labels, topics, nothing(2))
+    assert found.chosen_layers[0] == 0
+    others_right = found.nested * len(labels)
+    assert others_right <= len(labels) * 3 / 4, "so every story of topic 0 is misread"
+
+
+def test_the_neutral_part_is_left_out_of_both_sides() -> None:
+    loud = torch.nn.functional.normalize(draw(D_MODEL, seed=8), dim=0)
+    made = separable()[:, 1:2] + 30 * draw(len(LABELS), 1, 1, seed=9) * loud
+    neutral = draw(40, 1, 1, seed=10) * loud + 0.01 * draw(40, 1, D_MODEL, seed=11)
+    with_basis = held_out_accuracy(made, LABELS, TOPICS, neutral_basis(neutral, 0.5))
+    without = held_out_accuracy(made, LABELS, TOPICS, nothing(1))
+    assert with_basis.nested > 0.98
+    assert without.nested < 0.9, "control: the loud direction does disturb"
+
+
+def test_fewer_than_three_topics_are_refused() -> None:
+    two = [t % 2 for t in TOPICS]
+    with pytest.raises(ValueError, match="at least three topics"):
+        held_out_accuracy(separable(), LABELS, two, nothing(3))
+
+
+def test_an_emotion_of_one_topic_is_refused() -> None:
+    topics = [0 if e == 0 else t for e, t in zip(LABELS, TOPICS, strict=True)]
+    with pytest.raises(ValueError, match="emotion 0 has no story"):
+        held_out_accuracy(separable(), LABELS, topics, nothing(3))
