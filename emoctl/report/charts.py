@@ -165,7 +165,7 @@ def _shared_domain(real: pd.DataFrame, grey: pd.DataFrame) -> list[float]:
 def _panels(results: Results) -> Iterator[Any]:
     """Every panel of a run, readout by readout."""
     blocks = (
-        ("rate", "%", [0.0, 1.0], rate_points(results)),
+        ("rate", ".0%", [0.0, 1.0], rate_points(results)),
         ("change of probability", "+.3~f", None, value_points(results, "choice")),
         ("change, nats a token", "+.3~f", None, value_points(results, "likelihood")),
     )

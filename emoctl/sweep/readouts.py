@@ -103,7 +103,7 @@ def choice_question(model: LoadedModel, scenario: Scenario, variant: str) -> Sco
         letters = ascii_uppercase[: len(order)]
         paths = [continue_prompt(model.tokenizer, prompt, spec.prefill + a) for a in letters]
         check_context(model, max(map(len, paths)), f"{scenario.name}/{variant} with a question")
-        asked.append((min(prompt.response_start, common_length(paths)), paths))
+        asked.append((common_length([prompt.token_ids, *paths]), paths))
         names.append(tuple((label, ">".join(order)) for label in order))
     shared = min(
         *(start - 1 for start, _ in asked),

@@ -226,6 +226,37 @@ def test_a_letter_is_one_token_with_its_bracket_or_two() -> None:
         assert model.tokenizer.decode(tree.trunk[-1:]) == last
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "opens", "before"),
+    [
+        (byte_tokenizer(), "(", " "),
+        (byte_tokenizer(("Ġ", "(")), " (", ":"),
+        (byte_tokenizer(("(", "A")), "(", " "),
+        (byte_tokenizer(template=None), "(", ":"),
+        (byte_tokenizer((":", "("), template=None), ":(", "t"),
+    ],
+    ids=["apart", "space", "letter", "base", "colon"],
+)
+def test_the_response_of_a_choice_starts_at_its_first_token(  # type: ignore[no-untyped-def]
+    tokenizer, opens: str, before: str
+) -> None:
+    question = choice_question(replace(made("bytes"), tokenizer=tokenizer), scenario(), "short")
+    for tree, found in zip(question.trees, paths(question), strict=True):
+        start = tree.response_start
+        assert tokenizer.decode(found[1][start : start + 1]) == opens
+        assert tokenizer.decode(found[1][start - 1 : start]) == before
+
+
+def test_the_last_prompt_token_is_scored_anew_even_where_all_orders_share_it() -> None:
+    told = scenario()
+    assert told.choice is not None
+    mute = told.choice.model_copy(update={"question": "What now?"})
+    question = choice_question(made("bytes"), told.model_copy(update={"choice": mute}), "short")
+    for tree in question.trees:
+        assert len(question.prefix) == tree.response_start - 1
+        assert made("bytes").tokenizer.decode(tree.trunk) == " ("
+
+
 def test_the_prefix_of_a_choice_is_what_all_orders_share() -> None:
     model = made("bytes")
     question = choice_question(model, scenario(), "short")

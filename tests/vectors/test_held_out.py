@@ -68,7 +68,8 @@ def test_topics_are_left_out_whole() -> None:
 
 def test_the_layer_is_chosen_without_the_held_out_topic() -> None:
     """Layer 0 misleads on topic 0 alone. Layer 1 reads topic 0 alone: between the other topics,
-    what carries the emotion is drowned by a pattern of weights 1, 1 and -2."""
+    what carries the emotion is drowned by a pattern of weights 1, 1 and -2. Topic 0 is so loud
+    that a fold which trains on it believes it."""
     signal, pattern = torch.eye(D_MODEL)[:N_EMOTIONS], torch.eye(D_MODEL)[10 : 10 + N_EMOTIONS]
     labels = [e for e in range(N_EMOTIONS) for _ in range(4)]
     topics = [t for _ in range(N_EMOTIONS) for t in range(4)]
@@ -76,12 +77,17 @@ def test_the_layer_is_chosen_without_the_held_out_topic() -> None:
     rows = []
     for e, t in zip(labels, topics, strict=True):
         shown = (e + 1) % N_EMOTIONS if t == 0 else e
-        rows.append(torch.stack([signal[shown], signal[e] + 5 * weights[t] * pattern[e]]))
+        row = torch.stack([signal[shown], signal[e] + 5 * weights[t] * pattern[e]])
+        rows.append(row * (1000 if t == 0 else 1))
     made = torch.stack(rows)
 
     label, held = torch.tensor(labels), torch.tensor(topics) == 0
     on_topic_0 = _reads(made, label, ~held, held, nothing(2)).float().mean(0)
     assert on_topic_0.tolist() == [0.0, 1.0], "control: whoever looks would take layer 1"
+
+    another = torch.tensor(topics) == 1
+    trained_on_it = _reads(made, label, ~another, another, nothing(2)).float().mean(0)
+    assert trained_on_it.tolist() == [0.0, 1.0], "control: so would whoever trains on it"
 
     found = held_out_accuracy(made, labels, topics, nothing(2))
     assert found.chosen_layers[0] == 0
