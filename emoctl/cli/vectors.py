@@ -107,7 +107,7 @@ def describe(made: "Provenance") -> Iterator[str]:
     yield f"mean norms: {made.norm_text_set} ({made.n_norm_tokens} tokens)"
     yield f"default steering layer: {made.default_layer} of 0–{made.n_layers - 1} (two-thirds)"
     if made.held_out is None:
-        yield "held-out accuracy: unknown, the corpus has fewer than three topics"
+        yield "held-out accuracy: unknown, an emotion has fewer than three topics"
         return
     held = made.held_out
     yield (

@@ -181,7 +181,7 @@ class EngineConfig(Section):
     """How the forward passes run; none of it changes what is measured, beyond rounding."""
 
     kind: Literal["auto", "reference"] = "auto"
-    """`reference` is transformers' own attention, cache and modules; `auto` takes the fastest engine
+    """`reference` is transformers' own attention, cache and modules; `auto` is the fastest engine
     that is exact for the model, which in this version is `reference`."""
 
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = "auto"

@@ -5,10 +5,22 @@ nothing, since a hub id moves and a folder can be overwritten.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from emoctl.models.catalog import ModelSource
+
+NOT_ARCHITECTURE = {
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+}
+"""Keys of a transformers config that change no activation."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class ModelIdentity:
     """`embedded`, `hub`, `folder`, `gguf` or `memory`."""
 
     weight_sha256: str
-    """`sha256:…` over the names, shapes, dtypes and bytes of all parameters."""
+    """`sha256:…` over the config and the names, shapes, dtypes and bytes of all parameters."""
 
     tokenizer_sha256: str
     template_sha256: str | None
@@ -35,7 +47,7 @@ def identify(module: Any, tokenizer: Any, source: ModelSource | None) -> ModelId
         id=source.id if source else type(module).__name__,
         revision=source.revision if source else None,
         source=source.kind if source else "memory",
-        weight_sha256=weight_digest(module),
+        weight_sha256=model_digest(module),
         tokenizer_sha256=tokenizer_digest(tokenizer),
         template_sha256=_digest(str(template).encode()) if template else None,
     )
@@ -51,6 +63,22 @@ def weight_digest(module: Any) -> str:
         flat = tensor.detach().cpu().contiguous().view(-1)
         digest.update(memoryview(flat.view(torch.uint8).numpy()))
     return "sha256:" + digest.hexdigest()
+
+
+def model_digest(module: Any) -> str:
+    """`sha256:…` over a transformers module's parameters and config.
+
+    The config counts because a rope base, a soft cap or a window is no parameter, and changes
+    every activation.
+    """
+    return _digest(f"{_architecture(module)}\n{weight_digest(module)}".encode())
+
+
+def _architecture(module: Any) -> str:
+    """What the config says of the computation, as JSON: no names, versions or run-time flags."""
+    said = module.config.to_dict()
+    kept = {k: v for k, v in said.items() if not k.startswith("_") and k not in NOT_ARCHITECTURE}
+    return json.dumps(kept, sort_keys=True, default=str)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

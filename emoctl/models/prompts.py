@@ -40,10 +40,12 @@ def render(tokenizer: Any, messages: Sequence[Message], lead: str = "") -> Promp
     """The tokens of `messages`, the opening of the assistant's turn, and its `lead`.
 
     Raises:
-        PromptError: the template refuses the messages, or the tokens begin with two BOS.
+        PromptError: the template refuses the messages, the tokens begin with two BOS, or the
+            tokenizer adds something else.
     """
     text, special = _template(tokenizer, messages)
     opening = encode(tokenizer, text, special=special)
+    _refuse_additions(tokenizer, text, opening)
     token_ids = encode(tokenizer, text + lead, special=special) if lead else opening
     n_bos = _leading(token_ids, tokenizer.bos_token_id)
     if n_bos > 1:
@@ -110,6 +112,17 @@ def _template(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, bool]:
         return rendered, False
     plain = "\n\n".join(f"{PLAIN_NAMES[m.role]}: {m.content}" for m in messages)
     return f"{plain}\n\nAssistant:", True
+
+
+def _refuse_additions(tokenizer: Any, text: str, token_ids: tuple[int, ...]) -> None:
+    """Refuse a tokenizer that adds anything but one BOS: an end-of-sequence token after the prompt
+    would have the model go on from a text that is over."""
+    plain = encode(tokenizer, text, special=False)
+    if token_ids not in (plain, (tokenizer.bos_token_id, *plain)):
+        raise PromptError(
+            f"the tokenizer adds other tokens than a BOS: {len(token_ids)} instead of {len(plain)}",
+            hint="turn its end-of-sequence or prefix token off in tokenizer_config.json",
+        )
 
 
 def _leading(token_ids: Sequence[int], bos: int | None) -> int:

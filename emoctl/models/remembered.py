@@ -45,6 +45,6 @@ def renamed(identity: ModelIdentity, id: str, revision: str | None, source: str)
 def _note(folder: Path, dtype: str) -> Path:
     files = sorted(p for p in folder.iterdir() if p.is_file())
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    content = f"{folder.resolve()}\n{dtype}\n{stats}"
+    content = f"identity 2\n{folder.resolve()}\n{dtype}\n{stats}"
     name = hashlib.sha256(content.encode()).hexdigest()[:24]
     return cache_root() / "identities" / f"{name}.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emoctl import __version__
 from emoctl.config.schema import RecipeConfig
+from emoctl.errors import StoriesError
 from emoctl.models.hook_points import two_thirds_layer
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus
@@ -42,9 +43,14 @@ def extract(
     """Make the vectors and write them to `path`. `on_text` is told how many texts are done.
 
     Raises:
-        StoriesError: a text is too short for the recipe.
+        StoriesError: a text is too short for the recipe, or one neutral text alone is to vary.
         VectorError: the file cannot be written, or a vector is degenerate.
     """
+    if len(corpus.neutral) < 2 and recipe.neutral_level == "text" and recipe.neutral_variance:
+        raise StoriesError(
+            f"{len(corpus.neutral)} neutral text has no variance to project out",
+            hint="give more neutral texts, or set recipe.neutral_variance to 0",
+        )
     stories = sorted(corpus.stories, key=lambda s: (s.emotion, s.topic, s.text))
     emotions, topics = sorted({s.emotion for s in stories}), sorted({s.topic for s in stories})
     labels = [emotions.index(s.emotion) for s in stories]
@@ -60,7 +66,7 @@ def extract(
     basis = make_basis(neutral, recipe)
     accuracy = (
         HeldOut.model_validate(asdict(held_out_accuracy(activations, labels, topic_of, basis)))
-        if len(topics) >= 3
+        if _can_hold_out(corpus)
         else None
     )
     vectors = EmotionVectors(
@@ -91,6 +97,14 @@ def extract(
     check_vectors(vectors, "extraction")
     save_vectors(vectors, path)
     return vectors
+
+
+def _can_hold_out(corpus: Corpus) -> bool:
+    """Whether every emotion keeps a story when two topics are left out: one, and one inside."""
+    topics: dict[str, set[str]] = {}
+    for story in corpus.stories:
+        topics.setdefault(story.emotion, set()).add(story.topic)
+    return min(map(len, topics.values())) >= 3
 
 
 def make_basis(neutral: NeutralActivations, recipe: RecipeConfig) -> NeutralBasis:

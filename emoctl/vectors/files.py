@@ -70,7 +70,7 @@ class Provenance(BaseModel):
 
     n_norm_tokens: int
     held_out: HeldOut | None
-    """None for a corpus with fewer than three topics."""
+    """None for a corpus in which an emotion has fewer than three topics."""
 
 
 @dataclass(frozen=True, eq=False)

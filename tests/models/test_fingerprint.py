@@ -9,7 +9,12 @@ from torch import nn
 from toys import byte_tokenizer, word_tokenizer
 
 from emoctl.models.catalog import ModelSource
-from emoctl.models.fingerprint import identify, tokenizer_digest, weight_digest
+from emoctl.models.fingerprint import (
+    identify,
+    model_digest,
+    tokenizer_digest,
+    weight_digest,
+)
 
 
 def test_one_changed_weight_is_seen() -> None:
@@ -24,6 +29,19 @@ def test_one_changed_weight_is_seen() -> None:
             values = changed.get_parameter(name).view(-1)
             values[-1] = torch.nextafter(values[-1], values[-1] + 1)
         assert weight_digest(changed) != before, name
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "same"),
+    [("rms_norm_eps", 1e-3, False), ("use_cache", False, True)],
+)
+def test_what_the_config_computes_is_part_of_a_model(key: str, value: object, same: bool) -> None:
+    module = tiny_model().module
+    changed = copy.deepcopy(module)
+    setattr(changed.config, key, value)
+
+    assert weight_digest(changed) == weight_digest(module), "control: the weights are equal"
+    assert (model_digest(changed) == model_digest(module)) is same
 
 
 def test_names_shapes_and_dtypes_count() -> None:
