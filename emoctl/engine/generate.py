@@ -101,8 +101,8 @@ def prefill(
 def keys_and_values(
     cache: DynamicCache,
 ) -> tuple[
-    tuple[Float[Tensor, "rows kv_heads pos d_head"], ...],
-    tuple[Float[Tensor, "rows kv_heads pos d_head"], ...],
+    tuple[Float[Tensor, "_rows kv_heads pos d_head"], ...],
+    tuple[Float[Tensor, "_rows kv_heads pos d_head"], ...],
 ]:
     """What a cache holds, by layer.
 

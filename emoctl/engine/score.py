@@ -46,11 +46,11 @@ class Prefix:
     """The text that all trees begin with, under some conditions: its KV cache."""
 
     n_tokens: int
-    keys: tuple[Float[Tensor, "rows kv_heads pos d_head"], ...]
+    keys: tuple[Float[Tensor, "_rows kv_heads pos d_head"], ...]
     """One row where the conditions agree: up to the steered layer, or everywhere if the prefix is
     not steered; else a row a condition."""
 
-    values: tuple[Float[Tensor, "rows kv_heads pos d_head"], ...]
+    values: tuple[Float[Tensor, "_rows kv_heads pos d_head"], ...]
 
 
 @torch.inference_mode()

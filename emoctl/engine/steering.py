@@ -128,12 +128,13 @@ class SteeringTable:
 
 
 def add_steering(
-    resid: Float[Tensor, "rows pos d_model"],
+    resid: Float[Tensor, "#rows pos d_model"],
     added: Float[Tensor, "rows d_model"],
-    positions: Int[Tensor, "rows pos"],
+    positions: Int[Tensor, "#rows pos"],
     steer_from: Int[Tensor, " rows"],
 ) -> Float[Tensor, "rows pos d_model"]:
-    """`resid` plus each row's addition, from its position `steer_from` on.
+    """`resid` plus each row's addition, from its position `steer_from` on; one row of `resid`
+    becomes as many as are added.
 
     The input is left as it was: an edit in place would also change what other hooks recorded.
     """

@@ -1,5 +1,6 @@
 """Packed, split and shared scoring equals one sequence at a time."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -125,12 +126,13 @@ def test_conditions_of_one_call_agree_on_layer_and_positions() -> None:
 
 def test_an_architecture_without_positions_is_refused() -> None:
     model = tiny_model()
-    blind = SimpleNamespace(
-        module=SimpleNamespace(forward=lambda input_ids: input_ids), device=model.device
+    module = SimpleNamespace(
+        forward=lambda input_ids: input_ids, parameters=model.module.parameters
     )
+    blind = replace(model, module=module)
 
     with pytest.raises(ModelError, match="takes no position_ids"):
-        score(blind, read_prefix(model, PREFIX, ()), [TREE], conditions(False))  # type: ignore[arg-type]
+        score(blind, read_prefix(model, PREFIX, ()), [TREE], conditions(False))
 
 
 BRANCHES = st.lists(

@@ -144,7 +144,7 @@ def test_the_components_are_centred() -> None:
 
 def test_no_share_means_no_component_and_a_count_overrides_the_share() -> None:
     neutral = neutral_observations()
-    none = neutral_basis(neutral, 0)
+    none = neutral_basis(neutral, 0.0)
     vectors = draw(2, N_LAYERS, D_MODEL, seed=13)
     assert none.shares == (0.0,) * N_LAYERS
     assert torch.equal(none.remove(vectors), vectors)
@@ -155,7 +155,7 @@ def test_no_share_means_no_component_and_a_count_overrides_the_share() -> None:
     assert all(len(c) <= 5 for c in few)
 
 
-@pytest.mark.parametrize(("share", "k"), [(0.5, None), (0.95, None), (0.5, 3), (0, None)])
+@pytest.mark.parametrize(("share", "k"), [(0.5, None), (0.95, None), (0.5, 3), (0.0, None)])
 def test_a_covariance_gives_the_same_basis(share: float, k: int | None) -> None:
     neutral = neutral_observations()
     covariance = torch.stack(
