@@ -13,7 +13,12 @@ from emoctl.errors import StoriesError
 from emoctl.models.hook_points import two_thirds_layer
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus
-from emoctl.vectors.activations import NeutralActivations, neutral_activations, text_means
+from emoctl.vectors.activations import (
+    SINK_POSITIONS,
+    NeutralActivations,
+    neutral_activations,
+    text_means,
+)
 from emoctl.vectors.cached import N_SHUFFLED, SHUFFLE_SEED
 from emoctl.vectors.files import (
     EmotionVectors,
@@ -64,7 +69,7 @@ def extract(
         on_batch=on_text,
     )
     basis = make_basis(neutral, recipe)
-    accuracy = (
+    held_out = (
         HeldOut.model_validate(asdict(held_out_accuracy(activations, labels, topic_of, basis)))
         if _can_hold_out(corpus)
         else None
@@ -74,29 +79,44 @@ def extract(
         shuffled=shuffled_vectors(activations, labels, topic_of, basis, N_SHUFFLED, SHUFFLE_SEED),
         neutral_tokens=neutral.tokens,
         mean_norm=neutral.mean_norm,
-        provenance=Provenance(
-            emoctl_version=__version__,
-            model=model.identity,
-            dtype=str(model.dtype).removeprefix("torch."),
-            n_layers=model.n_layers,
-            d_model=model.d_model,
-            default_layer=two_thirds_layer(model.n_layers),
-            corpus_sha256=corpus.digest,
-            n_stories=len(stories),
-            n_neutral=len(corpus.neutral),
-            emotions=tuple(emotions),
-            recipe=recipe.model_dump(),
-            neutral_components=tuple(len(c) for c in basis.components),
-            neutral_shares=basis.shares,
-            norm_text_set=f"the corpus' {len(corpus.neutral)} neutral texts, "
-            "without the first 8 tokens of each",
-            n_norm_tokens=neutral.n_norm_tokens,
-            held_out=accuracy,
+        provenance=_provenance(
+            model, corpus, recipe, tuple(emotions), basis, neutral.n_norm_tokens, held_out
         ),
     )
     check_vectors(vectors, "extraction")
     save_vectors(vectors, path)
     return vectors
+
+
+def _provenance(
+    model: LoadedModel,
+    corpus: Corpus,
+    recipe: RecipeConfig,
+    emotions: tuple[str, ...],
+    basis: NeutralBasis,
+    n_norm_tokens: int,
+    held_out: HeldOut | None,
+) -> Provenance:
+    """Everything that decided what the vectors are."""
+    return Provenance(
+        emoctl_version=__version__,
+        model=model.identity,
+        dtype=str(model.dtype).removeprefix("torch."),
+        n_layers=model.n_layers,
+        d_model=model.d_model,
+        default_layer=two_thirds_layer(model.n_layers),
+        corpus_sha256=corpus.digest,
+        n_stories=len(corpus.stories),
+        n_neutral=len(corpus.neutral),
+        emotions=emotions,
+        recipe=recipe.model_dump(),
+        neutral_components=tuple(len(c) for c in basis.components),
+        neutral_shares=basis.shares,
+        norm_text_set=f"the corpus' {len(corpus.neutral)} neutral texts, "
+        f"without the first {SINK_POSITIONS} tokens of each",
+        n_norm_tokens=n_norm_tokens,
+        held_out=held_out,
+    )
 
 
 def _can_hold_out(corpus: Corpus) -> bool:
