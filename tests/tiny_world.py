@@ -5,6 +5,7 @@ Any text can be put into the model's mouth, since every byte is a token.
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,14 @@ def spoil_models(models: Path) -> None:
     config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"alpaca9"'))
 
 
+def identity(folder: Path) -> dict[str, Any]:
+    """What a vectors file says of the model in `folder`."""
+    from emoctl.config import ModelConfig
+    from emoctl.models.loading import load_model
+
+    return asdict(load_model(ModelConfig(id=str(folder))).identity)
+
+
 def spoil_vectors(good: Path) -> None:
     """Copies of a vectors file, each with one thing wrong."""
     from safetensors import safe_open
@@ -144,6 +153,7 @@ def spoil_vectors(good: Path) -> None:
     save("too-wide", {"d_model": D_MODEL + 1})
     save("nan", vectors=holed)
     save("zero", vectors=zero)
+    save("short", {"model": identity(good.parents[1] / "models" / "short")})
     good.with_name("truncated.safetensors").write_bytes(good.read_bytes()[:-100])
     good.with_name("cut-in-header.safetensors").write_bytes(good.read_bytes()[:50])
     good.with_name("empty.safetensors").write_bytes(b"")

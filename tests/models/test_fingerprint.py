@@ -107,7 +107,7 @@ def test_an_identity_says_what_it_is_made_of() -> None:
     source = ModelSource(id="owner/name", kind="hub", path=None, revision="main")
     known = identify(module, byte_tokenizer(), source)
     assert (known.id, known.revision, known.source) == ("owner/name", "main", "hub")
-    assert known.weight_sha256 == weight_digest(module)
+    assert known.weight_sha256 == model_digest(module)
     assert known.tokenizer_sha256 == tokenizer_digest(byte_tokenizer())
     assert known.template_sha256 is not None
     other = identify(module, byte_tokenizer(template="{{ 1 }}"), source)

@@ -174,12 +174,13 @@ def test_the_name_is_the_users() -> None:
     assert called.weight_sha256 == identity.weight_sha256
 
 
-def test_equal_weights_have_equal_identities_and_others_have_not(world: Path) -> None:
+def test_equal_models_have_equal_identities_and_others_have_not(world: Path) -> None:
     models = world / "models"
-    tiny, short, other = (
+    tiny, again, short, other = (
         load_model(ModelConfig(id=str(models / name))).identity
-        for name in ("tiny", "short", "other")
+        for name in ("tiny", "two-bos", "short", "other")
     )
-    assert tiny.weight_sha256 == short.weight_sha256
+    assert tiny.weight_sha256 == again.weight_sha256
+    assert tiny.weight_sha256 != short.weight_sha256, "equal weights, another context"
     assert tiny.weight_sha256 != other.weight_sha256
     assert tiny.tokenizer_sha256 == other.tokenizer_sha256
