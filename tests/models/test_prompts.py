@@ -166,3 +166,17 @@ def test_the_embedded_template_is_read_at_its_last_token(embedded_model: LoadedM
     assert prompt.text.count("<|im_start|>user") == 1
     whole = encode(embedded_model.tokenizer, prompt.text, special=False)
     assert prompt.token_ids == whole
+
+
+def test_a_tokenizer_that_ends_the_prompt_is_refused() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = byte_tokenizer(template=None)
+    assert render(tokenizer, TALK).n_bos <= 1, "control: it is accepted as it is"
+    end = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+
+    with pytest.raises(PromptError, match="adds other tokens than a BOS"):
+        render(tokenizer, TALK)

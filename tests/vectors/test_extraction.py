@@ -174,3 +174,27 @@ def test_built_in_vectors_read_stories_of_topics_they_never_saw(
     assert said.held_out.by_layer[0] < 0.8, "control: word embeddings alone read less"
     assert said.held_out.n_classes == len(said.emotions)
     assert said.default_layer == 19
+
+
+def test_an_emotion_on_two_topics_has_no_held_out_figure(
+    model: LoadedModel, made: EmotionVectors, tmp_path: Path
+) -> None:
+    rare = tuple(s for s in CORPUS.stories if s.emotion != "calm" or s.topic != CORPUS.topics[0])
+
+    unbalanced = extract(model, replace(CORPUS, stories=rare), RECIPE, tmp_path / "v")
+
+    assert unbalanced.provenance.held_out is None
+    assert made.provenance.held_out is not None, "control"
+    assert unbalanced.emotions == made.emotions
+
+
+def test_one_neutral_text_has_no_variance_to_project_out(
+    model: LoadedModel, tmp_path: Path
+) -> None:
+    lone = replace(CORPUS, neutral=CORPUS.neutral[:1])
+    with pytest.raises(StoriesError, match="1 neutral text has no variance"):
+        extract(model, lone, RECIPE, tmp_path / "v")
+
+    plain = RecipeConfig(from_token=8, neutral_variance=0.0)
+    assert extract(model, lone, plain, tmp_path / "v").provenance.neutral_shares[0] == 0
+    assert load_vectors(tmp_path / "v").emotions == ("calm", "desperate", "happy")
