@@ -13,7 +13,7 @@ batch. `emoctl.engine.exactness` checks that on the machine at hand.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -23,6 +23,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.reader import reading
+from emoctl.engine.readings import Probe, Readings, joined
 from emoctl.engine.sampling import logprobs_of, sample
 from emoctl.engine.steering import Steering, SteeringCount, SteeringTable, check_count
 from emoctl.errors import ModelError
@@ -64,28 +66,35 @@ class Completion:
     """Nats a token, under the steered model at temperature 1."""
 
     count: SteeringCount
+    readings: Readings | None = None
+    """None without a probe."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prefill:
-    """A prompt under one condition: its KV cache, first logits, and what was added."""
+    """A prompt under one condition: its KV cache, first logits, what was added and read."""
 
     keys: tuple[Float[Tensor, "1 kv_heads pos d_head"], ...]
     values: tuple[Float[Tensor, "1 kv_heads pos d_head"], ...]
     logits: Float[Tensor, "1 d_vocab"]
     count: SteeringCount
+    readings: Sequence[Readings] = ()
 
 
 @torch.inference_mode()
 def prefill(
-    model: LoadedModel, prompt: Sequence[int], response_start: int, steering: Steering
+    model: LoadedModel,
+    prompt: Sequence[int],
+    response_start: int,
+    steering: Steering,
+    probe: Probe | None = None,
 ) -> Prefill:
     """Run a whole prompt under one condition, alone in its batch."""
     ids = torch.tensor([list(prompt)], device=model.device)
     positions = torch.arange(len(prompt), device=model.device)[None]
     table = SteeringTable([steering], response_start, model.device, model.dtype)
     cache = DynamicCache()
-    with table.applied_to(model.blocks, positions, n_real=1):
+    with table.applied_to(model.blocks, positions, n_real=1), reading(probe, model.blocks) as seen:
         output = model.module(
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
         )
@@ -95,6 +104,7 @@ def prefill(
         values=values,
         logits=output.logits[:, -1],
         count=table.counts()[0],
+        readings=seen.of_row(0, probe.read_from(response_start) if probe else 0),
     )
 
 
@@ -132,6 +142,7 @@ class _Batch:
     next_ids: Int[Tensor, " rows"]
     written: list[list[int]] = field(default_factory=list)
     logprob: list[float] = field(default_factory=list)
+    read: list[list[Readings]] = field(default_factory=list)
 
 
 @torch.inference_mode()
@@ -142,15 +153,20 @@ def generate(
     requests: Sequence[RolloutRequest],
     prefill_of: Callable[[Steering], Prefill],
     params: SamplingParams,
+    probe: Probe | None = None,
 ) -> Iterator[Completion]:
     """Play every request to its end, yielding each row as soon as it is finished.
 
-    `prefill_of` gives the prompt under a condition; a caller keeps those it will need again.
+    `prefill_of` gives the prompt under a condition, read with the same probe; a caller keeps those
+    it will need again.
 
     Raises:
         SteeringError: a row was not steered as its condition says.
+        ValueError: a prompt was not read, and there is a probe.
     """
     prefills = [prefill_of(request.steering) for request in requests]
+    if probe and not all(p.readings for p in prefills):
+        raise ValueError("a prompt was prefilled without the probe that its rollouts have")
     batch = _begin(model, requests, prefills, response_start)
     logits = torch.cat([p.logits for p in prefills])[_padded(list(range(len(requests))))]
     for index in range(params.max_new_tokens):
@@ -161,14 +177,15 @@ def generate(
         for row in finished:
             request = batch.live[row]
             count = _together(prefills[request].count, batch.table.counts()[request])
-            yield _complete(
+            done = _complete(
                 requests[request], request, batch, count, len(prompt), response_start, ended[row]
             )
+            yield replace(done, readings=joined(probe, batch.read[request], response_start))
         if len(finished) == len(batch.live):
             return
         if finished:
             _drop(batch, finished, model.device)
-        logits = _step(model, batch, len(prompt) + index)
+        logits = _step(model, batch, len(prompt) + index, probe)
 
 
 def _begin(
@@ -195,6 +212,7 @@ def _begin(
         next_ids=torch.zeros(len(rows), dtype=torch.int64, device=model.device),
         written=[[] for _ in range(n)],
         logprob=[0.0] * n,
+        read=[list(p.readings) for p in prefills],
     )
 
 
@@ -215,16 +233,23 @@ def _draw(
         batch.logprob[request] += logprob
 
 
-def _step(model: LoadedModel, batch: _Batch, position: int) -> Float[Tensor, "rows d_vocab"]:
+def _step(
+    model: LoadedModel, batch: _Batch, position: int, probe: Probe | None
+) -> Float[Tensor, "rows d_vocab"]:
     """Feed each row the token that it just drew."""
     positions = torch.full((len(batch.next_ids), 1), position, device=model.device)
-    with batch.table.applied_to(model.blocks, positions, n_real=len(batch.live)):
+    with (
+        batch.table.applied_to(model.blocks, positions, n_real=len(batch.live)),
+        reading(probe, model.blocks) as seen,
+    ):
         output = model.module(
             input_ids=batch.next_ids[:, None],
             position_ids=positions,
             past_key_values=batch.cache,
             use_cache=True,
         )
+    for row, request in enumerate(batch.live):
+        batch.read[request] += seen.of_row(row)
     return output.logits[:, -1]
 
 
