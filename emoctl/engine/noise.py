@@ -41,10 +41,14 @@ class NoiseKey:
 
 def uniforms(words: Int[Tensor, "rows 2"], d_vocab: int) -> Float[Tensor, "rows d_vocab"]:
     """Numbers in (0, 1), 32 random bits each, one for every row and vocabulary entry."""
+    return (noise_bits(words, d_vocab).to(torch.float64) + (_HALF + 0.5)) / 2.0**32
+
+
+def noise_bits(words: Int[Tensor, "rows 2"], d_vocab: int) -> Int[Tensor, "rows d_vocab"]:
+    """32 random bits for every row and vocabulary entry, as signed integers."""
     token = torch.arange(d_vocab, dtype=torch.int32, device=words.device)[None, :]
     key = words.to(torch.int32)
-    bits = _mix(_mix(token ^ key[:, :1]) + key[:, 1:])
-    return (bits.to(torch.float64) + (_HALF + 0.5)) / 2.0**32
+    return _mix(_mix(token ^ key[:, :1]).add_(key[:, 1:]))
 
 
 def gumbels(words: Int[Tensor, "rows 2"], d_vocab: int) -> Float[Tensor, "rows d_vocab"]:
@@ -53,14 +57,14 @@ def gumbels(words: Int[Tensor, "rows 2"], d_vocab: int) -> Float[Tensor, "rows d
 
 
 def _mix(x: Int[Tensor, "rows d_vocab"]) -> Int[Tensor, "rows d_vocab"]:
-    x = (x ^ _shift(x, 16)) * _signed(0x7FEB_352D)
-    x = (x ^ _shift(x, 15)) * _signed(0x846C_A68B)
-    return x ^ _shift(x, 16)
+    x = (x ^ _shift(x, 16)).mul_(_signed(0x7FEB_352D))
+    x.bitwise_xor_(_shift(x, 15)).mul_(_signed(0x846C_A68B))
+    return x.bitwise_xor_(_shift(x, 16))
 
 
 def _shift(x: Int[Tensor, "rows d_vocab"], by: int) -> Int[Tensor, "rows d_vocab"]:
     """Logical right shift of signed 32-bit integers."""
-    return (x >> by) & ((1 << (32 - by)) - 1)
+    return (x >> by).bitwise_and_((1 << (32 - by)) - 1)
 
 
 def _signed(word: int) -> int:

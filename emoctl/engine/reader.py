@@ -6,6 +6,7 @@ it, are of the steered stream.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,12 +31,21 @@ class PassReadings:
     def of_row(self, row: int, start: int = 0) -> list[Readings]:
         """One row's tokens of this pass, from the `start`-th on, as one part; none without a
         probe."""
+        rows = self.by_row()
+        return (
+            [replace(rows[row], cosines=rows[row].cosines[start:], norms=rows[row].norms[start:])]
+            if rows
+            else []
+        )
+
+    def by_row(self) -> list[Readings]:
+        """Every row's tokens of this pass, a part each; empty without a probe."""
         if self._probe is None:
             return []
         read = [self._by_layer[layer] for layer in self._probe.layers]
-        cosines = torch.stack([c[row, start:] for c, _ in read], dim=1)
-        norms = torch.stack([n[row, start:] for _, n in read], dim=1)
-        return [Readings(0, cosines.half().cpu().numpy(), norms.float().cpu().numpy())]
+        cosines = torch.stack([c for c, _ in read], dim=2).half().cpu().numpy()
+        norms = torch.stack([n for _, n in read], dim=2).float().cpu().numpy()
+        return [Readings(0, c, n) for c, n in zip(cosines, norms, strict=True)]
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""Attention in parts: each part returns its output and its log-sum-exp, and parts merge exactly.
+
+    softmax over (prefix ∪ suffix)  =  merge(softmax over prefix, softmax over suffix)
+
+This is arithmetic over queries, keys and values. It knows no model, no cache and no row.
+
+Sources: the merge is equation 2 of Hydragen (arXiv 2402.05099); the kernels are PyTorch's.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a layer turns query · key into attention logits."""
+
+    scale: float
+    softcap: float | None = None
+    """Logits are softcap × tanh(logit / softcap), before any mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What some queries read from some of their keys."""
+
+    output: Float[Tensor, "batch heads queries d_head"]
+    lse: Float[Tensor, "batch heads queries"]
+    """Log of the sum of exponentiated logits; about the dtype's lowest number where a mask hides
+    every key, and then the output has no weight in a merge."""
+
+
+def attend(
+    queries: Float[Tensor, "batch heads queries d_head"],
+    keys: Float[Tensor, "batch heads keys d_head"],
+    values: Float[Tensor, "batch heads keys d_head"],
+    scores: Scores,
+    mask: Float[Tensor, "#batch #heads #queries keys"] | None = None,
+) -> Part:
+    """Every query over every key; `mask` is added to the logits, the dtype's lowest number to hide.
+
+    A head is a head of keys: the query heads that share it stand side by side as queries.
+    """
+    if scores.softcap is None and queries.device.type == "cpu":
+        output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            queries, keys, values, 0.0, False, attn_mask=mask, scale=scores.scale
+        )
+        return Part(output, lse)
+    if scores.softcap is None and mask is None and queries.dtype in (torch.float16, torch.bfloat16):
+        output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
+            queries, keys, values, 0.0, False, scale=scores.scale
+        )
+        return Part(output, lse.to(output.dtype))
+    return _attend_plainly(queries, keys, values, scores, mask)
+
+
+def _attend_plainly(
+    queries: Float[Tensor, "batch heads queries d_head"],
+    keys: Float[Tensor, "batch heads keys d_head"],
+    values: Float[Tensor, "batch heads keys d_head"],
+    scores: Scores,
+    mask: Float[Tensor, "#batch #heads #queries keys"] | None,
+) -> Part:
+    """The same with the logits written out, for what no kernel covers."""
+    logits = (queries @ keys.transpose(-1, -2)) * scores.scale
+    if scores.softcap is not None:
+        logits = torch.tanh(logits / scores.softcap) * scores.softcap
+    if mask is not None:
+        logits = logits + mask
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    lse = logits.logsumexp(-1)
+    weights = (logits - lse[..., None]).exp().to(values.dtype)
+    return Part(weights @ values, lse)
+
+
+def merge(first: Part, second: Part) -> Part:
+    """Both parts as one. A part of no weight leaves the other's bits alone."""
+    weight = torch.sigmoid(second.lse - first.lse)[..., None].to(first.output.dtype)
+    return Part(
+        torch.lerp(first.output, second.output, weight), torch.logaddexp(first.lse, second.lse)
+    )
+
+
+def with_sink(part: Part, sink: Float[Tensor, " heads queries"]) -> Part:
+    """A part after a logit that takes weight and gives nothing: an attention sink."""
+    weight = torch.sigmoid(part.lse - sink)[..., None].to(part.output.dtype)
+    return Part(part.output * weight, torch.logaddexp(part.lse, sink.expand_as(part.lse)))
+
+
+def grouped(
+    queries: Float[Tensor, "rows q_heads pos d_head"], kv_heads: int
+) -> Float[Tensor, "rows kv_heads queries d_head"]:
+    """Query heads that share a head of keys, folded beside the positions as its queries."""
+    rows, q_heads, n, d_head = queries.shape
+    return queries.reshape(rows, kv_heads, q_heads // kv_heads * n, d_head)

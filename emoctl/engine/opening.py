@@ -1,0 +1,95 @@
+"""What the rollouts of a prompt under a condition begin with: computed once, copied into each slot.
+
+    prompt │ prefix: shared as prefix.py says │ tail: from the last token of the template on │
+
+The tail is what every policy steers, so it lies in the row's own suffix. It is fed once a
+condition, alone, so its bits do not depend on the batch, and then copied.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoctl.engine.prefix import Prefix, PrefixStore
+from emoctl.engine.readings import Readings
+from emoctl.engine.rollout import RolloutRequest
+from emoctl.engine.slots import Slots
+from emoctl.engine.steering import SteeringCount
+from emoctl.engine.suffix import CacheShape
+from emoctl.models.loading import LoadedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """A prompt under a condition."""
+
+    prefix: Prefix
+    tail: tuple[Float[Tensor, "layers blocks kv_heads block d_head"], ...]
+    n_tail: int
+    logits: Float[Tensor, "1 d_vocab"]
+    """At the prompt's last token."""
+
+    added: SteeringCount
+    """To the tail."""
+
+    read: Readings | None
+
+
+class Openings:
+    """The openings that are needed now, and the plain prefix of the last prompt."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self._store: PrefixStore | None = None
+        self._layers: frozenset[int] = frozenset()
+        self._open: dict[tuple[object, ...], Opening] = {}
+        self._to_come: Counter[tuple[object, ...]] = Counter()
+
+    def expect(self, requests: Sequence[RolloutRequest]) -> None:
+        """Prepare for these requests, and no others."""
+        everywhere = [r.steering for r in requests if r.steering.everywhere]
+        self._layers = frozenset(s.layer for s in everywhere if not s.is_zero)
+        self._to_come = Counter(_key(request) for request in requests)
+        self._open.clear()
+
+    def cache_shape(self, request: RolloutRequest) -> CacheShape:
+        """What a token takes, seen in the request's own prefix."""
+        return self._prefixes(request).cache_shape()
+
+    def take(self, request: RolloutRequest, slots: Slots, slot: int) -> Opening:
+        """Let a slot begin with a request's opening, which is kept until its last request."""
+        key = _key(request)
+        opening = self._open.get(key)
+        if opening is None:
+            opening = self._open[key] = self._make(request, slots, slot)
+        else:
+            slots.occupy(slot, opening.prefix, request.steering)
+            slots.suffix.fill(slot, opening.tail)
+            slots.set_length(slot, opening.n_tail)
+        self._to_come[key] -= 1
+        if not self._to_come[key]:
+            del self._open[key]
+        return opening
+
+    def _make(self, request: RolloutRequest, slots: Slots, slot: int) -> Opening:
+        prefix = self._prefixes(request).under(request.steering)
+        tail = request.prompt[prefix.n_tokens :]
+        slots.occupy(slot, prefix, request.steering)
+        fed = slots.feed_one(slot, tail)
+        copies = slots.suffix.read(slot, len(tail))
+        return Opening(prefix, copies, len(tail), fed.logits, fed.added()[0], fed.read()[0])
+
+    def _prefixes(self, request: RolloutRequest) -> PrefixStore:
+        head = request.prompt[: request.response_start - 1]
+        store = self._store
+        if store is None or store.token_ids != head or not self._layers <= store.layers:
+            self._store = store = None  # let go of the old one before the new one is made
+            self._store = store = PrefixStore(self.model, head, self._layers)
+        return store
+
+
+def _key(request: RolloutRequest) -> tuple[object, ...]:
+    return request.prompt, request.response_start, id(request.steering)

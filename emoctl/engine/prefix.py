@@ -1,0 +1,179 @@
+"""A prompt's prefix under every condition, with what conditions share stored once.
+
+    plain prefix   ████████████████████████████████   every layer, computed once a prompt
+    steered at 19  ░░░░░░░░░░░░░░░░░░░░████████████   layers 0–19 are the plain one's own tensors;
+    steered at 12  ░░░░░░░░░░░░░████████████████████  only what lies above is computed and kept
+    response only  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░   nothing of its own
+
+The prefix ends before the first position that response-only steering touches (the last token of
+the template), so that what follows differs between conditions and what is here need not.
+
+Every condition is run alone, from the plain residual stream that its own layer put out: the bits
+of a prefix do not depend on which other conditions a sweep has. The pass goes through the model's
+own forward, with its own masks and position embeddings; blocks below the steered layer are passed
+over.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from emoctl.engine.steering import Steering, SteeringCount
+from emoctl.engine.suffix import CacheShape
+from emoctl.errors import ModelError
+from emoctl.models.loading import LoadedModel
+
+KV = Float[Tensor, "1 kv_heads pos d_head"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Keys and values of a prompt's prefix under one condition, by layer."""
+
+    n_tokens: int
+    keys: tuple[KV, ...]
+    values: tuple[KV, ...]
+    """The same tensor objects as the plain prefix's, wherever the condition changes nothing."""
+
+    added: SteeringCount
+    """What the condition really added to it."""
+
+
+class PrefixStore:
+    """The prefixes of one prompt. The plain one is kept as long as the store; steered ones belong
+    to the caller."""
+
+    def __init__(self, model: LoadedModel, token_ids: Sequence[int], layers: Iterable[int]) -> None:
+        """Compute the plain prefix, and keep the residual stream that `layers` put out."""
+        self.model = model
+        self.token_ids, self.layers = tuple(token_ids), frozenset(layers)
+        self._resid: dict[int, Float[Tensor, "1 pos d_model"]] = {}
+        self.plain = self._compute_plain()
+
+    @torch.inference_mode()
+    def under(self, steering: Steering) -> Prefix:
+        """The prefix under a condition.
+
+        Raises:
+            KeyError: the store was made without this condition's layer.
+        """
+        if steering.is_zero or not steering.everywhere or not self.token_ids:
+            return self.plain
+        resid = self._resid[steering.layer]
+        steered = resid + steering.added.to(resid)
+        norms = (steered - resid).double().norm(dim=-1)
+        cache = DynamicCache()
+        with _entered_after(self.model.blocks, steering.layer, steered):
+            self._forward(cache)
+        own = steering.layer + 1
+        return Prefix(
+            n_tokens=self.plain.n_tokens,
+            keys=self.plain.keys[:own] + tuple(_keys(layer) for layer in cache.layers[own:]),
+            values=self.plain.values[:own] + tuple(_values(layer) for layer in cache.layers[own:]),
+            added=SteeringCount(int((norms > 0).sum()), float(norms.mean())),
+        )
+
+    def cache_shape(self) -> CacheShape:
+        """What a token takes in the cache of this model."""
+        keys = self.plain.keys
+        config = self.model.module.config.get_text_config()
+        heads = config.num_attention_heads
+        if keys:
+            return CacheShape(
+                len(keys), keys[0].shape[1], keys[0].shape[3], keys[0].dtype, keys[0].device
+            )
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        d_head = getattr(config, "head_dim", None) or self.model.d_model // heads
+        return CacheShape(
+            self.model.n_layers, kv_heads, d_head, self.model.dtype, self.model.device
+        )
+
+    @torch.inference_mode()
+    def _compute_plain(self) -> Prefix:
+        cache = DynamicCache()
+        if self.token_ids:
+            with _kept(self.model.blocks, self.layers, self._resid):
+                self._forward(cache)
+        return Prefix(
+            n_tokens=len(self.token_ids),
+            keys=tuple(_keys(layer) for layer in cache.layers),
+            values=tuple(_values(layer) for layer in cache.layers),
+            added=SteeringCount(0, 0.0),
+        )
+
+    def _forward(self, cache: DynamicCache) -> None:
+        ids = torch.tensor([self.token_ids], device=self.model.device)
+        self.model.module(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+
+@contextmanager
+def _kept(
+    blocks: Sequence[torch.nn.Module], layers: frozenset[int], into: dict[int, Tensor]
+) -> Iterator[None]:
+    """Keep the residual stream that some blocks put out.
+
+    Raises:
+        ModelError: a block puts out something else.
+    """
+
+    def keep(layer: int) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise ModelError(
+                    f"block {layer} puts out a {type(output).__name__}, not its residual stream",
+                    hint="engine.kind: reference",
+                )
+            into[layer] = output
+
+        return hook
+
+    handles = [blocks[layer].register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _entered_after(
+    blocks: Sequence[torch.nn.Module], layer: int, resid: Float[Tensor, "1 pos d_model"]
+) -> Iterator[None]:
+    """Let forward passes begin with `resid` as the output of block `layer`: the blocks up to it
+    hand it on instead of computing."""
+
+    def hand_on(*_args: Any, **_kwargs: Any) -> Tensor:
+        return resid
+
+    below = blocks[: layer + 1]
+    for block in below:
+        block.forward = hand_on
+    try:
+        yield
+    finally:
+        for block in below:
+            del block.forward
+
+
+def _keys(layer: Any) -> KV:
+    return _kept_by(layer).keys  # type: ignore[return-value]
+
+
+def _values(layer: Any) -> KV:
+    return _kept_by(layer).values  # type: ignore[return-value]
+
+
+def _kept_by(layer: Any) -> DynamicLayer:
+    if not isinstance(layer, DynamicLayer) or layer.keys is None:
+        raise ModelError(
+            f"a layer caches a {type(layer).__name__}, not keys and values",
+            hint="emoctl runs models whose every layer is an attention layer",
+        )
+    return layer
