@@ -1,9 +1,11 @@
 """Can emoctl run this model exactly? Tried on the model itself, against independent references.
 
-TransformerLens' bridge rewrites the module that it is given, so it gets a copy of its own.
+TransformerLens' bridge rewrites the module that it is given, so it gets one of its own, over the
+same weights.
 """
 
 import copy
+from itertools import chain
 from typing import Any
 
 import torch
@@ -43,12 +45,15 @@ def check_model(id: str) -> list[CheckResult]:
 
 
 def bridge_of(model: LoadedModel) -> Any:
-    """TransformerLens' bridge over a copy of the model's module."""
+    """TransformerLens' bridge over a module of its own, whose weights are the model's: the same
+    tensors, neither copied nor written to."""
     from transformer_lens.model_bridge import TransformerBridge
 
+    tensors = chain(model.module.parameters(), model.module.buffers())
+    shared = {id(tensor): tensor for tensor in tensors}
     return TransformerBridge.boot_transformers(
         model.identity.id,
-        hf_model=copy.deepcopy(model.module),
+        hf_model=copy.deepcopy(model.module, shared),
         tokenizer=model.tokenizer,
         device=str(model.device),
         dtype=model.dtype,

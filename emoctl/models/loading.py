@@ -160,10 +160,14 @@ def _load(source: ModelSource, folder: Path | None, config: ModelConfig) -> tupl
 def exact_attention(shape: Any) -> str:
     """The attention implementation of transformers that computes what the config says.
 
-    `sdpa` has no place for a soft cap on attention logits; such a model runs `eager`.
+    `sdpa` has no place for a soft cap on attention logits, nor for attention sinks, where
+    transformers refuses it; such a model runs `eager`.
     """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
     capped = getattr(shape.get_text_config(), "attn_logit_softcapping", None)
-    return "eager" if capped else "sdpa"
+    served = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(shape), None)
+    return "eager" if capped or not getattr(served, "_supports_sdpa", True) else "sdpa"
 
 
 def _eos_ids(module: Any, tokenizer: Any) -> frozenset[int]:
