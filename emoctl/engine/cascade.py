@@ -39,6 +39,7 @@ HARMLESS = {
     "is_causal",
     "output_attentions",
     "output_hidden_states",
+    "output_router_logits",
     "position_ids",
     "use_cache",
 }

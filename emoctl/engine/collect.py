@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.readings import Probe, Readings, joined
-from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams, Stop
+from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams, Stop, stop_of
 from emoctl.engine.steering import SteeringCount, check_count
 
 
@@ -53,12 +53,7 @@ class Row:
         """Take a drawn token; how the turn stops with it, None where it goes on."""
         self.written.append(token)
         self.logprob += logprob
-        turn = self.turn_tokens
-        if token in eos_ids or params.ended(turn):
-            return "end"
-        if params.decided(turn):
-            return "decided"
-        return "length" if len(turn) >= params.max_new_tokens else None
+        return stop_of(self.turn_tokens, params, eos_ids)
 
     def feed(self, n: int, added: SteeringCount, read: Readings | None) -> None:
         """Take note of tokens that the model was fed, and of what was added and read there."""

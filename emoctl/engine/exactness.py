@@ -1,23 +1,34 @@
-"""Is a row's every bit independent of what shares its batch, on this machine, right now?
+"""Is a row's every bit independent of what shares its batch, on this machine, right now? And does
+the steered engine equal plain transformers on this model?
 
 Matrix kernels choose their path by the number of rows; which numbers are safe depends on the
 processor, the library and the threads. So it is tried at start-up, on the real model, and the
-manifest says what was seen. Batches of one row are tried too, as the control: if even they agreed,
+manifest says what was seen. A pass of one row is tried too, as the control: if even that agreed,
 agreement would show nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
-from emoctl.engine.generate import MIN_ROWS
+from emoctl.engine.bank import SteeringBank
+from emoctl.engine.play import SteeredEngine
+from emoctl.engine.prefix import PrefixStore
+from emoctl.engine.slots import MIN_ROWS, Slots
+from emoctl.engine.steering import Steering
+from emoctl.engine.suffix import BLOCK
+from emoctl.models.hook_points import two_thirds_layer
 from emoctl.models.loading import LoadedModel
 
 PROBE_PROMPT_TOKENS = 48
 PROBE_STEPS = 2
+
+Logits = Float[Tensor, "steps d_vocab"]
 
 
 @dataclass(frozen=True)
@@ -29,32 +40,83 @@ class Exactness:
 
     row_counts: tuple[int, ...]
     single_row_differs: bool
-    """Whether a batch of one row, which emoctl never runs, gave other bits: the control."""
+    """Whether a pass of one row, which no step of many rows is, gave other bits: the control."""
 
 
-@torch.inference_mode()
-def probe_exactness(model: LoadedModel, rows: int) -> Exactness:
+def probe_exactness(model: LoadedModel, rows: int, engine: str = "reference") -> Exactness:
     """Decode the same row beside different numbers of others, up to `rows`, and compare bits."""
+    decode = {"reference": _reference_decode, "cascade": _cascade_decode}[engine]
+    return _compare(lambda n: decode(model, n), rows)
+
+
+def _compare(decode: Callable[[int], Logits], rows: int) -> Exactness:
     counts = tuple(sorted({MIN_ROWS, 5, 7, max(rows // 2 + 1, MIN_ROWS), rows}))
-    reference = _decode(model, counts[0])
+    first = decode(counts[0])
     return Exactness(
-        exact=all(torch.equal(_decode(model, n), reference) for n in counts[1:]),
+        exact=all(torch.equal(decode(n), first) for n in counts[1:]),
         row_counts=counts,
-        single_row_differs=not torch.equal(_decode(model, 1), reference),
+        single_row_differs=not torch.equal(decode(1), first),
     )
 
 
-def _decode(model: LoadedModel, rows: int) -> Float[Tensor, "steps d_vocab"]:
+@torch.inference_mode()
+def cascade_error(model: LoadedModel) -> float:
+    """Largest difference of the steered engine's logits from those of a plain forward hook on one
+    long sequence, as a share of the largest logit."""
+    ids = [*_prompt(model), *(_token(model, 0, step) for step in range(-1, PROBE_STEPS))]
+    steering = _steering(model)
+
+    def add(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (output[0] + steering.added.to(output[0]), *output[1:])
+        return output + steering.added.to(output)
+
+    handle = model.blocks[steering.layer].register_forward_hook(add)
+    try:
+        tensor = torch.tensor([ids], device=model.device)
+        reference = model.module(tensor, use_cache=False).logits[0, -PROBE_STEPS:]
+    finally:
+        handle.remove()
+    ours = _cascade_decode(model, MIN_ROWS)
+    return float((ours - reference).abs().max() / reference.abs().max())
+
+
+@torch.inference_mode()
+def _cascade_decode(model: LoadedModel, rows: int) -> Logits:
+    """Logits of the first row over a few steps. Every third row is under its condition, and the
+    second row is a block longer."""
+    engine, steering = SteeredEngine(model, rows), _steering(model)
+    plain = Steering(steering.layer, torch.zeros_like(steering.added), everywhere=True)
+    store = PrefixStore(model, _prompt(model), {steering.layer})
+    bank = SteeringBank([steering, plain], rows, model.device, model.dtype)
+    slots = Slots(
+        engine.module, engine.blocks, engine.openings.cache_shape(), bank, rows, BLOCK, None
+    )
+    for slot in range(rows):
+        condition = plain if slot % 3 else steering
+        slots.occupy(slot, store.under(condition), condition)
+        slots.feed_one(slot, [_token(model, slot, -1)] * (BLOCK + 5 if slot == 1 else 1))
+    seen = []
+    for step in range(PROBE_STEPS):
+        tokens = [_token(model, slot, step) for slot in range(rows)]
+        slots.next_ids[:] = torch.tensor(tokens, device=model.device)
+        fed = slots.feed_one(0, tokens) if rows == 1 else slots.feed_live(rows)
+        seen.append(fed.logits[0])
+    return torch.stack(seen)
+
+
+@torch.inference_mode()
+def _reference_decode(model: LoadedModel, rows: int) -> Logits:
     """Logits of the first row, whose tokens do not depend on `rows`, over a few steps."""
-    d_vocab = model.module.get_input_embeddings().weight.shape[0]
-    prompt = torch.arange(PROBE_PROMPT_TOKENS, device=model.device) * 7 % d_vocab
     cache = DynamicCache()
-    model.module(prompt[None], past_key_values=cache, use_cache=True, logits_to_keep=1)
+    prompt = torch.tensor([_prompt(model)], device=model.device)
+    model.module(prompt, past_key_values=cache, use_cache=True, logits_to_keep=1)
     cache.batch_repeat_interleave(rows)
     seen = []
     for step in range(PROBE_STEPS):
-        tokens = (torch.arange(rows, device=model.device) * 31 + 11 * step + 5) % d_vocab
-        seen.append(_last_logits(model, tokens[:, None], cache)[0])
+        tokens = [[_token(model, row, step)] for row in range(rows)]
+        ids = torch.tensor(tokens, device=model.device)
+        seen.append(_last_logits(model, ids, cache)[0])
     return torch.stack(seen)
 
 
@@ -62,3 +124,21 @@ def _last_logits(
     model: LoadedModel, token_ids: Tensor, cache: DynamicCache
 ) -> Float[Tensor, "rows d_vocab"]:
     return model.module(token_ids, past_key_values=cache, use_cache=True).logits[:, -1]
+
+
+def _prompt(model: LoadedModel) -> list[int]:
+    return [i * 7 % _d_vocab(model) for i in range(PROBE_PROMPT_TOKENS)]
+
+
+def _token(model: LoadedModel, row: int, step: int) -> int:
+    return (row * 31 + 11 * step + 16) % _d_vocab(model)
+
+
+def _d_vocab(model: LoadedModel) -> int:
+    return int(model.module.get_input_embeddings().weight.shape[0])
+
+
+def _steering(model: LoadedModel) -> Steering:
+    """Something at the usual layer, as long as the residual stream is about wide."""
+    added = torch.linspace(-1, 1, model.d_model)
+    return Steering(two_thirds_layer(model.n_layers), added, everywhere=True)

@@ -14,7 +14,6 @@ batch. `emoctl.engine.exactness` checks that on the machine at hand.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,52 +21,15 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from emoctl.engine.noise import NoiseKey
 from emoctl.engine.reader import reading
 from emoctl.engine.readings import Probe, Readings, joined
+from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams, Stop, stop_of
 from emoctl.engine.sampling import logprobs_of, sample
 from emoctl.engine.steering import Steering, SteeringCount, SteeringTable, check_count
 from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
 
 MIN_ROWS = 4
-
-
-@dataclass(frozen=True)
-class SamplingParams:
-    """How the next token is drawn, and when to stop."""
-
-    max_new_tokens: int
-    temperature: float
-    ended: Callable[[Sequence[int]], bool] = lambda _written: False
-    """Whether the tokens that a row wrote so far end its turn, beside an end-of-sequence token."""
-
-
-@dataclass(frozen=True, eq=False)
-class RolloutRequest:
-    """One row to be played."""
-
-    steering: Steering
-    noise: NoiseKey
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What one row wrote."""
-
-    index: int
-    """Which request this answers."""
-
-    token_ids: tuple[int, ...]
-    """Written tokens; the last is an end-of-sequence token where `stop` is `end`."""
-
-    stop: Literal["end", "length"]
-    mean_logprob: float
-    """Nats a token, under the steered model at temperature 1."""
-
-    count: SteeringCount
-    readings: Readings | None = None
-    """None without a probe."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +132,15 @@ def generate(
     batch = _begin(model, requests, prefills, response_start)
     logits = torch.cat([p.logits for p in prefills])[_padded(list(range(len(requests))))]
     for index in range(params.max_new_tokens):
-        _draw(batch, requests, logits, index, params.temperature)
-        ended = [_has_ended(model, params, batch.written[r]) for r in batch.live]
-        last = index + 1 == params.max_new_tokens
-        finished = [row for row, end in enumerate(ended) if end or last]
+        _draw(batch, requests, logits, index, params)
+        stops = [stop_of(batch.written[r], params, model.eos_ids) for r in batch.live]
+        finished = [row for row, stop in enumerate(stops) if stop]
         for row in finished:
-            request = batch.live[row]
+            request, stop = batch.live[row], stops[row]
+            assert stop is not None
             count = _together(prefills[request].count, batch.table.counts()[request])
             done = _complete(
-                requests[request], request, batch, count, len(prompt), response_start, ended[row]
+                requests[request], request, batch, count, len(prompt), response_start, stop
             )
             yield replace(done, readings=joined(probe, batch.read[request], response_start))
         if len(finished) == len(batch.live):
@@ -221,11 +183,11 @@ def _draw(
     requests: Sequence[RolloutRequest],
     logits: Float[Tensor, "rows d_vocab"],
     index: int,
-    temperature: float,
+    params: SamplingParams,
 ) -> None:
     words = torch.tensor([requests[r].noise.words(index) for r in batch.live], device=logits.device)
     real = logits[: len(batch.live)]
-    drawn = sample(real, words, temperature)
+    drawn = sample(real, words, params.temperature, params.top_p)
     logprobs = logprobs_of(real, drawn).tolist()
     batch.next_ids[: len(batch.live)] = drawn
     for request, token, logprob in zip(batch.live, drawn.tolist(), logprobs, strict=True):
@@ -268,10 +230,6 @@ def _padded(rows: Sequence[int]) -> list[int]:
     return [*rows, *([rows[0]] * (MIN_ROWS - len(rows)))]
 
 
-def _has_ended(model: LoadedModel, params: SamplingParams, written: Sequence[int]) -> bool:
-    return written[-1] in model.eos_ids or params.ended(written)
-
-
 def _complete(
     request: RolloutRequest,
     index: int,
@@ -279,7 +237,7 @@ def _complete(
     count: SteeringCount,
     n_prompt: int,
     response_start: int,
-    ended: bool,
+    stop: Stop,
 ) -> Completion:
     """Close a row, and hold what was added against what should have been."""
     written = batch.written[index]
@@ -288,9 +246,10 @@ def _complete(
     return Completion(
         index=index,
         token_ids=tuple(written),
-        stop="end" if ended else "length",
+        stop=stop,
         mean_logprob=batch.logprob[index] / len(written),
         count=count,
+        turn_ends=(len(written),),
     )
 
 

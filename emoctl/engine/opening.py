@@ -44,6 +44,7 @@ class Openings:
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
         self._store: PrefixStore | None = None
+        self._shape: CacheShape | None = None
         self._layers: frozenset[int] = frozenset()
         self._open: dict[tuple[object, ...], Opening] = {}
         self._to_come: Counter[tuple[object, ...]] = Counter()
@@ -55,9 +56,15 @@ class Openings:
         self._to_come = Counter(_key(request) for request in requests)
         self._open.clear()
 
-    def cache_shape(self, request: RolloutRequest) -> CacheShape:
-        """What a token takes, seen in the request's own prefix."""
-        return self._prefixes(request).cache_shape()
+    def cache_shape(self) -> CacheShape:
+        """What a token takes in the model's cache, seen in that of one token."""
+        if self._shape is None:
+            keys = PrefixStore(self.model, (0,), ()).plain.keys
+            first = keys[0]
+            self._shape = CacheShape(
+                len(keys), first.shape[1], first.shape[3], first.dtype, first.device
+            )
+        return self._shape
 
     def take(self, request: RolloutRequest, slots: Slots, slot: int) -> Opening:
         """Let a slot begin with a request's opening, which is kept until its last request."""

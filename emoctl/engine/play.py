@@ -10,6 +10,7 @@ emotion, no scenario and no judge.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -18,9 +19,17 @@ from torch import Tensor
 from emoctl.engine.bank import SteeringBank
 from emoctl.engine.cascade import cascade_module
 from emoctl.engine.collect import Row
+from emoctl.engine.memory import MemoryPlan, available_bytes, fit, plan_memory
 from emoctl.engine.opening import Openings
 from emoctl.engine.readings import Probe
-from emoctl.engine.rollout import Completion, Respond, RolloutRequest, SamplingParams, Stop
+from emoctl.engine.rollout import (
+    Completion,
+    Respond,
+    RolloutRequest,
+    SamplingParams,
+    Stop,
+    no_answer,
+)
 from emoctl.engine.sampling import draw, logprobs_of
 from emoctl.engine.schedule import Admission, Move, Schedule
 from emoctl.engine.slots import MIN_ROWS, Slots
@@ -36,10 +45,18 @@ FIRST_ROOM = 128
 class SteeredEngine:
     """Plays rollouts on a model, up to `rows` at a time."""
 
-    name = "cascade"
+    name: Final = "cascade"
 
-    def __init__(self, model: LoadedModel, rows: int, probe: Probe | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        rows: int,
+        probe: Probe | None = None,
+        memory_share: float = 1.0,
+    ) -> None:
+        """`memory_share` of what is free is this engine's to take."""
         self.model, self.rows, self.probe = model, rows, probe
+        self.memory_share = memory_share
         self.module = cascade_module(model.module)
         self.blocks = decoder_blocks(self.module)
         self.openings = Openings(model)
@@ -49,7 +66,7 @@ class SteeredEngine:
         self,
         requests: Sequence[RolloutRequest],
         params: SamplingParams,
-        respond: Respond = lambda _request, _written: None,
+        respond: Respond = no_answer,
     ) -> Iterator[Completion]:
         """Play every request to its end, yielding each as soon as it is finished.
 
@@ -59,6 +76,22 @@ class SteeredEngine:
         """
         if requests:
             yield from _Play(self, requests, params, respond).run()
+
+    def memory_for(self, requests: Sequence[RolloutRequest], params: SamplingParams) -> MemoryPlan:
+        """What playing these would take, with as many rows as fit.
+
+        Raises:
+            ModelError: not even MIN_ROWS rows fit.
+        """
+        shape = self.openings.cache_shape()
+        d_vocab = int(self.model.module.get_output_embeddings().weight.shape[0])
+
+        def plan_at(rows: int) -> MemoryPlan:
+            return plan_memory(
+                requests, params.max_new_tokens, shape, self.model.d_model, d_vocab, rows
+            )
+
+        return fit(plan_at, self.rows, available_bytes(self.model.device, self.memory_share))
 
 
 class _Play:
@@ -73,13 +106,13 @@ class _Play:
     ) -> None:
         self.engine, self.requests, self.params, self.respond = engine, requests, params, respond
         self.model, self.openings = engine.model, engine.openings
-        n = max(MIN_ROWS, min(engine.rows, len(requests)))
+        n = max(MIN_ROWS, min(engine.memory_for(requests, params).rows, len(requests)))
         self.schedule = Schedule(len(requests), n)
         self.openings.expect(requests)
         self.slots = Slots(
             engine.module,
             engine.blocks,
-            self.openings.cache_shape(requests[0]),
+            self.openings.cache_shape(),
             SteeringBank([r.steering for r in requests], n, self.model.device, self.model.dtype),
             n,
             min(FIRST_ROOM, params.max_new_tokens + 1),

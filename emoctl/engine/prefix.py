@@ -26,7 +26,6 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from emoctl.engine.steering import Steering, SteeringCount
-from emoctl.engine.suffix import CacheShape
 from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
 
@@ -78,21 +77,6 @@ class PrefixStore:
             keys=self.plain.keys[:own] + tuple(_keys(layer) for layer in cache.layers[own:]),
             values=self.plain.values[:own] + tuple(_values(layer) for layer in cache.layers[own:]),
             added=SteeringCount(int((norms > 0).sum()), float(norms.mean())),
-        )
-
-    def cache_shape(self) -> CacheShape:
-        """What a token takes in the cache of this model."""
-        keys = self.plain.keys
-        config = self.model.module.config.get_text_config()
-        heads = config.num_attention_heads
-        if keys:
-            return CacheShape(
-                len(keys), keys[0].shape[1], keys[0].shape[3], keys[0].dtype, keys[0].device
-            )
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        d_head = getattr(config, "head_dim", None) or self.model.d_model // heads
-        return CacheShape(
-            self.model.n_layers, kv_heads, d_head, self.model.dtype, self.model.device
         )
 
     @torch.inference_mode()

@@ -1,6 +1,6 @@
 """What is asked of an engine, and what it answers: token ids and numbers, no model and no text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,3 +71,16 @@ class Completion:
 Respond = Callable[[int, Sequence[int]], Sequence[int] | None]
 """(request, what the model wrote in this turn) → the tokens that an environment answers, up to
 where the model goes on; None ends the rollout."""
+
+
+def stop_of(turn: Sequence[int], params: SamplingParams, eos_ids: Collection[int]) -> Stop | None:
+    """How a turn stops with its last token; None where it goes on."""
+    if turn[-1] in eos_ids or params.ended(turn):
+        return "end"
+    if params.decided(turn):
+        return "decided"
+    return "length" if len(turn) >= params.max_new_tokens else None
+
+
+def no_answer(_request: int, _written: Sequence[int]) -> None:
+    """The environment of a single turn."""
