@@ -1,4 +1,4 @@
-"""A reading is the cosine of the steered stream with a direction, at every token fed but the last."""
+"""A reading is the cosine of the steered stream with a direction, at each token that is fed."""
 
 from collections.abc import Sequence
 from typing import Any
