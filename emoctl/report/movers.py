@@ -54,4 +54,4 @@ def _named(lines: pd.DataFrame) -> str:
             strict=True,
         )
     )
-    return ", ".join(told) or "none"
+    return "; ".join(told) or "none"
