@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel
 
 import emoctl.errors
-from emoctl.analysis import contrasts, outcomes
+from emoctl.analysis import contrasts, outcomes, readings
 from emoctl.analysis.sampled import CELL_COLUMNS
 from emoctl.cli.app import app
 from emoctl.config.gates import GateFields
@@ -106,7 +106,7 @@ def spelt(value: object) -> str:
     if isinstance(value, tuple):
         items = (strength_text(v) if isinstance(v, Decimal) else str(v) for v in value)
         return f"`[{', '.join(items)}]`"
-    return f"`{value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def config_rows(model: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[str]:
@@ -118,7 +118,7 @@ def config_rows(model: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterat
             yield f"| `{'.'.join(path)}` | required |"
         elif section is None:
             yield f"| `{'.'.join(path)}` | {spelt(field.default)} |"
-        elif parents == ("readouts",):
+        elif field.default is None:
             yield f"| `{'.'.join(path)}` | not taken |"
         if section is not None:
             yield from config_rows(section, path)
@@ -190,7 +190,11 @@ def test_config_has_no_key_that_the_schema_lacks() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "columns"),
-    [("outcomes.csv", outcomes.COLUMNS), ("contrasts.csv", contrasts.COLUMNS)],
+    [
+        ("outcomes.csv", outcomes.COLUMNS),
+        ("contrasts.csv", contrasts.COLUMNS),
+        ("readings.csv", readings.COLUMNS),
+    ],
 )
 def test_statistics_has_exactly_the_columns_of_a_table(
     heading: str, columns: tuple[str, ...]

@@ -9,6 +9,7 @@ import pandas as pd
 from emoctl.analysis.contrasts import contrast_table
 from emoctl.analysis.gates import GateResult, check_gates
 from emoctl.analysis.outcomes import outcome_table
+from emoctl.analysis.readings import readings_table
 from emoctl.analysis.run_data import RunData
 from emoctl.analysis.sampled import cells_table
 from emoctl.analysis.sampled_verdicts import sampled_verdicts
@@ -41,6 +42,8 @@ class Results:
     shortfalls: Sequence[Shortfall]
     primary_strength: float | None
     confidence: float
+    readings: pd.DataFrame | None = None
+    """None where none were taken."""
 
     @property
     def alpha(self) -> float:
@@ -50,7 +53,8 @@ class Results:
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
         """File name → table, as `write_tables` takes it."""
-        return {"outcomes": self.outcomes, "contrasts": self.contrasts, "cells": self.cells}
+        frames = {"outcomes": self.outcomes, "contrasts": self.contrasts, "cells": self.cells}
+        return frames if self.readings is None else {**frames, "readings": self.readings}
 
 
 def find_shortfalls(data: RunData) -> list[Shortfall]:
@@ -101,6 +105,7 @@ def analyse(data: RunData, gates: Sequence[GateFields] = ()) -> Results:
         shortfalls=find_shortfalls(data),
         primary_strength=primary,
         confidence=data.confidence,
+        readings=readings_table(data),
     )
 
 

@@ -1,18 +1,26 @@
 """What analysis starts from: the rows of one run as plain values, whatever kept them.
 
 Nothing here knows a file format. `read_run` is the one place that asks a store, and it asks only
-for the four things that the `Rows` protocol names.
+for the things that the `Rows` protocol names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
+from emoctl.analysis.reading_means import ReadingMeans, reading_means
 from emoctl.config.schema import ExperimentConfig, strength_text
 from emoctl.scenarios.orders import option_orders
 from emoctl.scenarios.scenario import Scenario
-from emoctl.store.records import ConditionRecord, Readout, RolloutRecord, ScoreRecord
+from emoctl.store.records import (
+    ConditionRecord,
+    ProbeRecord,
+    ReadingsRecord,
+    Readout,
+    RolloutRecord,
+    ScoreRecord,
+)
 
 CONTROLS = ("none", "shuffled", "random")
 ALL_VARIANTS = "all"
@@ -33,6 +41,10 @@ class Rows(Protocol):
 
     def scores(self) -> Sequence[ScoreRecord]: ...
 
+    def probe(self) -> ProbeRecord | None: ...
+
+    def readings(self) -> Iterator[ReadingsRecord]: ...
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -42,6 +54,7 @@ class RunData:
     scenarios: Mapping[str, Scenario]
     rollouts: Sequence[RolloutRecord] = ()
     scores: Sequence[ScoreRecord] = ()
+    readings: ReadingMeans | None = None
     planned: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     """(scenario, variant, readout) → rollouts, or exact scores, that one condition should have."""
 
@@ -126,6 +139,7 @@ def read_run(store: Rows, config: ExperimentConfig) -> RunData:
         scenarios=scenarios,
         rollouts=tuple(store.rollouts()),
         scores=tuple(store.scores()),
+        readings=reading_means(store.probe(), store.readings()),
         planned=planned_counts(config, scenarios),
         primary_strength=None if primary is None else strength_text(primary),
         confidence=config.statistics.confidence,

@@ -9,6 +9,7 @@ from emoctl.cli import (
     extract,
     models,
     replay,
+    run_readings,
     runs,
     scenarios,
     stories,
@@ -55,4 +56,5 @@ app.add_typer(scenarios.app, name="scenarios")
 app.add_typer(models.app, name="models")
 app.add_typer(stories.app, name="stories")
 app.add_typer(vectors.app, name="vectors")
+runs.app.command("readings")(run_readings.readings)
 app.add_typer(runs.app, name="runs")

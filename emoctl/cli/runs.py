@@ -43,7 +43,7 @@ def list_(out: Parent = Path("runs"), json: Json = False) -> None:
         print_json([_brief(each) for each in found])
     else:
         _show_table(found)
-    show_latest = f"emoctl runs show {_called('latest', out)}"
+    show_latest = f"emoctl runs show {called_as('latest', out)}"
     next_step(show_latest if found else "emoctl sweep --vector desperate --scale 0.05")
 
 
@@ -71,7 +71,7 @@ def show(
 
     if cell is not None and rollout is not None:
         raise UsageError("--cell and --rollout exclude each other", hint="give one of them")
-    folder, called = find_run(out, run), _called(run, out)
+    folder, called = find_run(out, run), called_as(run, out)
     if cell is None and rollout is None:
         _show_overview(overview(folder), called, json)
         return
@@ -82,7 +82,7 @@ def show(
             _show_cell(store, cell, called, json)
 
 
-def _called(run: str, out: Path) -> str:
+def called_as(run: str, out: Path) -> str:
     """How a next command names the run: as this one did."""
     elsewhere = [] if out == Path("runs") else ["--out", str(out)]
     return shlex.join([run, *elsewhere])

@@ -204,7 +204,9 @@ class _Job:
             note("a row's last bits depend on its batch here: reproducible to rounding only")
         work = self._work(tasks(self.plan, set(), set(), limit))
         note(f"estimate: {_duration(work.seconds)} for the whole plan")
-        executor = make_executor(self.model, self.config.model, self.plan.steerings, self.n_workers)
+        executor = make_executor(
+            self.model, self.config.model, self.plan.steerings, self.n_workers, self.plan.probe
+        )
         start = RunStart(self.text, tuple(sys.argv), self.n_workers, exactness)
         begin(self.plan, self.model, self.vectors, folder, start)
         try:

@@ -45,6 +45,8 @@ def parse_config(text: str, source: str, overrides: Sequence[str] = ()) -> Exper
         hint = "leave it out, or give it a value"
         if empty[0] == "readouts":
             hint = f"write `{empty[-1]}: {{}}` to take it with its defaults, or leave it out"
+        if empty == ("readings",):
+            hint = "write `readings: {}` to take them with their defaults, or leave it out"
         raise ConfigError(
             f"{_place(text, source, empty)}: {key_text(empty)}: says nothing", hint=hint
         )

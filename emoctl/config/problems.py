@@ -31,6 +31,7 @@ NEEDS = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "text",
+    "bool_type": "true or false",
     "string_too_short": "text that is not empty",
     "tuple_type": "a list",
     "too_short": "at least one entry",
@@ -144,7 +145,8 @@ def _what(path: KeyPath, branches: Sequence[Mapping[str, Any]]) -> str:
         last = next((step for step in reversed(path) if isinstance(step, str)), "")
         needs = [PATTERNS.get(last, "text without space at its ends")]
     else:
-        needs = [_needs(branch) for branch in branches]
+        # a list whose every entry is wrong counts as empty, which it is not
+        needs = [_needs(b) for b in branches if not (b["type"] == "too_short" and b["input"])]
     return f"needs {' or '.join(dict.fromkeys(needs))}; got {shown(fault['input'])}"
 
 

@@ -169,6 +169,32 @@ class ReadoutsConfig(Section):
         return self
 
 
+class ReadingsConfig(Section):
+    """What is read of every token of a rollout: cosines of its activation with emotion
+    directions. `{}` takes them with these defaults."""
+
+    layers: (
+        Literal["two-thirds"]
+        | Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)]
+    ) = Field(default="two-thirds", examples=[[19, 24]])
+    """0-based layers whose resid_post is read, with what was added to it; `two-thirds` is the layer
+    that `steering.layer` means by it."""
+
+    emotions: Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1)] = "all"
+    """`all` that the vectors hold, or some of them."""
+
+    prompt: Annotated[bool, Field(strict=True)] = False
+    """Whether every token of the prompt is read too; its last one always is."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        _refuse_repeats(
+            layers=() if self.layers == "two-thirds" else self.layers,
+            emotions=() if self.emotions == "all" else self.emotions,
+        )
+        return self
+
+
 class SamplingConfig(Section):
     """How tokens are drawn."""
 
@@ -225,6 +251,9 @@ class ExperimentConfig(Section):
     controls: ControlsConfig = ControlsConfig()
     scenarios: tuple[Name, ...] = Field(default=("replacement-affair",), min_length=1)
     readouts: ReadoutsConfig
+    readings: ReadingsConfig | None = Field(default=None, examples=[{"layers": [19]}])
+    """Taken of sampled rollouts where this section is present."""
+
     sampling: SamplingConfig = SamplingConfig()
     engine: EngineConfig = EngineConfig()
     statistics: StatisticsConfig = StatisticsConfig()
@@ -246,6 +275,8 @@ class ExperimentConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         _refuse_repeats(scenarios=self.scenarios, gates=[gate.text for gate in self.gates])
+        if self.readings and not self.readouts.sample:
+            raise ValueError("readings are of sampled rollouts, and readouts.sample is not taken")
         primary = self.controls.primary_strength
         if primary is not None and (not primary or primary not in self.steering.strengths):
             raise ValueError(
@@ -265,5 +296,7 @@ class ExperimentConfig(Section):
         for key in ("name", "gates"):
             del content[key]
         del content["engine"]["workers"]
+        if self.readings is None:
+            del content["readings"]  # a config that takes none is the one it was before there were
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -45,7 +45,8 @@ class Probe:
         wide = resid.to(exact)
         directions = self.directions[self.layers.index(layer)].to(resid.device, exact)
         norms = wide.norm(dim=-1)
-        return (wide @ directions.T) / norms[..., None], norms
+        lengths = torch.where(norms.isfinite(), norms, torch.nan)
+        return (wide @ directions.T) / lengths[..., None], norms
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,12 +37,7 @@ def write_reports(folder: RunFolder, results: Results) -> None:
     Raises:
         StoreError: the folder cannot be written to.
     """
-    frames = {
-        "outcomes": results.outcomes,
-        "contrasts": results.contrasts,
-        "cells": results.cells,
-    }
-    write_tables(folder.tables, frames)
+    write_tables(folder.tables, results.frames)
     save_charts(folder.path, results)
     manifest = read_manifest(folder)
     text = summary_md(

@@ -11,6 +11,7 @@ from typing import Any
 from emoctl.analysis.results import Results
 from emoctl.report.grids import Grid, grids
 from emoctl.report.inert import inert_terminal
+from emoctl.report.movers import movers
 from emoctl.report.terminal import gate_line
 
 SCOPE = (
@@ -41,6 +42,28 @@ def _table(grid: Grid) -> Iterator[str]:
     yield ""
     for note in grid.notes:
         yield f"- {_escaped(note)}"
+    yield ""
+
+
+def _readings(results: Results) -> Iterator[str]:
+    if results.readings is None:
+        return
+    yield "## Readings"
+    yield ""
+    rows = [(m.where, m.condition, m.layer, m.rose, m.fell) for m in movers(results)]
+    if rows:
+        headers = ("cell", "condition", "layer", "rose most", "fell most")
+        yield _row(headers)
+        yield "|" + "---|" * len(headers)
+        yield from map(_row, rows)
+        yield ""
+    n_emotions = results.readings["emotion"].nunique()
+    yield f"- cosine with {n_emotions} emotion directions, mean over a response's tokens; steered −"
+    yield "  unsteered over rollouts of equal index, with a t interval over rollouts"
+    yield f"- picked from {n_emotions}: the intervals do not allow for that. The controls' lines in"
+    yield "  `tables/readings.csv` show how far directions that should do nothing special move them"
+    yield "- activations are read after steering: at the steered layer, a reading contains what was"
+    yield "  added; below it, nothing differs but the text that the model wrote"
     yield ""
 
 
@@ -118,6 +141,7 @@ def _page(results: Results, run: str, title: str, about: Mapping[str, str]) -> I
     yield ""
     for grid in grids(results):
         yield from _table(grid)
+    yield from _readings(results)
     yield from _set_aside(results)
     yield from _see_more(results, run)
     yield "## Scope"

@@ -5,16 +5,19 @@ what any of it is counted for.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from emoctl.errors import StoreError, did_you_mean
 from emoctl.scenarios import Scenario
+from emoctl.store.inserting import insert
 from emoctl.store.records import (
     ConditionRecord,
+    ProbeRecord,
+    ReadingsRecord,
     Readout,
     RolloutRecord,
     ScoreRecord,
@@ -22,6 +25,8 @@ from emoctl.store.records import (
 )
 from emoctl.store.rows import (
     CONDITIONS,
+    PROBE,
+    READINGS,
     ROLLOUTS,
     SCENARIOS,
     SCORES,
@@ -113,9 +118,22 @@ class RunStore:
         """Raises StoreError as `add_scenarios` does."""
         self._add(CONDITIONS, conditions)
 
-    def add_rollouts(self, rollouts: Sequence[RolloutRecord]) -> None:
-        """Raises StoreError as `add_scenarios` does, or where variant or condition is not kept."""
-        self._add(ROLLOUTS, rollouts)
+    def add_probe(self, probe: ProbeRecord) -> None:
+        """Raises StoreError as `add_scenarios` does; a run has one probe, or none."""
+        self._add(PROBE, [probe])
+
+    def add_rollouts(
+        self, rollouts: Sequence[RolloutRecord], readings: Sequence[ReadingsRecord] = ()
+    ) -> None:
+        """Rollouts and what was read of them, in one transaction.
+
+        Raises StoreError as `add_scenarios` does, or where variant or condition is not kept.
+        """
+        with self._adding():
+            for rollout in rollouts:
+                insert(self._connection, ROLLOUTS, ROLLOUTS.encode(rollout))
+            for read in readings:
+                insert(self._connection, READINGS, READINGS.encode(read))
 
     def add_scores(self, scores: Sequence[ScoreRecord]) -> None:
         """Raises StoreError as `add_scenarios` does, or where variant or condition is not kept."""
@@ -175,6 +193,23 @@ class RunStore:
                 "condition_id": condition_ids,
             },
         )
+
+    def probe(self) -> ProbeRecord | None:
+        """What was read of every token; None where nothing was."""
+        return next(iter(self._read(PROBE, {})), None)
+
+    def readings(self, rollout_id: str | None = None) -> Iterator[ReadingsRecord]:
+        """What was read, in the order of the rollouts' key, one rollout in memory at a time;
+        None takes all."""
+        where, values = (" WHERE rollout_id = ?", [rollout_id]) if rollout_id else ("", [])
+        columns = ", ".join(f"readings.{column}" for column in READINGS.columns)
+        with mendable_errors(self.path):
+            rows = self._connection.execute(
+                f"SELECT {columns} FROM rollouts JOIN readings USING (rollout_id){where} "
+                f"ORDER BY {', '.join(ROLLOUTS.key)}",
+                values,
+            )
+            yield from map(READINGS.decode, rows)
 
     def n_rollouts(self) -> int:
         """How many rollouts are kept."""
@@ -238,34 +273,16 @@ class RunStore:
             return self._connection.execute(statement, values).fetchall()
 
     def _add(self, table: Table[Record], records: Iterable[Record]) -> None:
+        with self._adding():
+            for record in records:
+                insert(self._connection, table, table.encode(record))
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
         if not self._write:
             raise ValueError("the store was opened for reading only")
         with mendable_errors(self.path), transaction(self._connection):
-            for record in records:
-                self._add_row(table, table.encode(record))
-
-    def _add_row(self, table: Table[Record], row: Row) -> None:
-        key = table.key_of(row)
-        named = f"{table.name} row {'/'.join(map(str, key))}"
-        try:
-            added = self._connection.execute(table.insert, row).rowcount
-        except UnicodeEncodeError:
-            raise StoreError(f"{named} holds a lone surrogate, which is not text") from None
-        except sqlite3.IntegrityError as e:
-            if e.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-                raise
-            raise StoreError(
-                f"{named} cites a scenario, variant or condition that the run does not hold",
-                hint="add scenarios, then variants and conditions, then rollouts and scores",
-            ) from None
-        if not added:
-            where = " AND ".join(f"{column} = ?" for column in table.key)
-            kept = self._connection.execute(f"{table.select} WHERE {where}", key).fetchone()
-            if not table.same(row, kept):
-                raise StoreError(
-                    f"{named} is kept already, with other content",
-                    hint="the run folder belongs to another experiment; start a new run",
-                )
+            yield
 
 
 def settle(folder: Path) -> None:

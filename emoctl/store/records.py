@@ -1,7 +1,8 @@
 """What a run folder keeps: the rows of rollouts.sqlite, as values.
 
 Rollouts are keyed (scenario, variant, condition, rollout), exact scores (scenario, variant,
-condition, readout, item, order). Nothing here knows how a row was made or what it will be used for.
+condition, readout, item, order), readings by their rollout's id. Nothing here knows how a row was
+made or what it will be used for.
 """
 
 import hashlib
@@ -98,6 +99,47 @@ class RolloutRecord:
         """`r-` and 12 hex digits over the rollout's key: what tables cite and commands take."""
         key = "\x1f".join((self.scenario, self.variant, self.condition_id, str(self.rollout)))
         return "r-" + hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class ProbeRecord:
+    """What was read of every token of every rollout, once a run."""
+
+    emotions: tuple[str, ...]
+    layers: tuple[int, ...]
+    prompt: bool
+    """Whether every token of the prompt was read, or only its last one."""
+
+    directions_sha256: str
+    """`sha256:…` over the bytes of the directions, [layers, emotions, d_model] float32."""
+
+
+@dataclass(frozen=True)
+class ReadingsRecord:
+    """What was read of one rollout, as bytes: little-endian, last axis fastest."""
+
+    rollout_id: str
+    first: int
+    """Position of the first token that was read, counted from the response's first token: −1 is
+    the last prompt token."""
+
+    shape: tuple[int, int, int]
+    """Tokens, layers, emotions; the latter two as the run's ProbeRecord lists them."""
+
+    cosines: bytes
+    """float16 [tokens, layers, emotions]; NaN where a token's activation has no direction."""
+
+    norms: bytes
+    """float32 [tokens, layers]: L2 norm of resid_post. Projection = cosine × norm."""
+
+    tokens: tuple[str, ...]
+    """The text of each token that was read, decoded by itself."""
+
+    def __post_init__(self) -> None:
+        n_tokens, n_layers, n_emotions = self.shape
+        sizes = (2 * n_tokens * n_layers * n_emotions, 4 * n_tokens * n_layers, n_tokens)
+        if sizes != (len(self.cosines), len(self.norms), len(self.tokens)):
+            raise ValueError(f"readings of {self.rollout_id} do not have the shape {self.shape}")
 
 
 @dataclass(frozen=True)

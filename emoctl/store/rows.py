@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 from emoctl.scenarios import Scenario, scenario_digest
 from emoctl.store.records import (
     ConditionRecord,
+    ProbeRecord,
+    ReadingsRecord,
     Receipt,
     RolloutRecord,
     ScoreRecord,
@@ -174,6 +176,30 @@ def _score(row: Row) -> ScoreRecord:
     return ScoreRecord(**named)
 
 
+def _probe_row(record: ProbeRecord) -> Row:
+    emotions, layers = json.dumps(record.emotions), json.dumps(record.layers)
+    return (1, emotions, layers, int(record.prompt), record.directions_sha256)
+
+
+def _probe(row: Row) -> ProbeRecord:
+    _, emotions, layers, prompt, digest = row
+    return ProbeRecord(tuple(json.loads(emotions)), tuple(json.loads(layers)), bool(prompt), digest)
+
+
+def _readings_row(record: ReadingsRecord) -> Row:
+    shape, tokens = json.dumps(record.shape), json.dumps(record.tokens)
+    return (record.rollout_id, record.first, shape, record.cosines, record.norms, tokens)
+
+
+def _readings(row: Row) -> ReadingsRecord:
+    rollout_id, first, shape, cosines, norms, tokens = row
+    n_tokens, n_layers, n_emotions = json.loads(shape)
+    return ReadingsRecord(
+        *(rollout_id, first, (n_tokens, n_layers, n_emotions)),
+        *(cosines, norms, tuple(json.loads(tokens))),
+    )
+
+
 SCENARIOS: Table[Scenario] = Table(
     "scenarios", ("name", "digest", "json"), ("name",), _scenario_row, _scenario, n_compared=2
 )
@@ -211,4 +237,18 @@ SCORES: Table[ScoreRecord] = Table(
     ("scenario", "variant", "condition_id", "readout", "item", "item_order"),
     _score_row,
     _score,
+)
+PROBE: Table[ProbeRecord] = Table(
+    "probe",
+    ("one", "emotions", "layers", "prompt", "directions_sha256"),
+    ("one",),
+    _probe_row,
+    _probe,
+)
+READINGS: Table[ReadingsRecord] = Table(
+    "readings",
+    ("rollout_id", "first", "shape", "cosines", "norms", "tokens"),
+    ("rollout_id",),
+    _readings_row,
+    _readings,
 )

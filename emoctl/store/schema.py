@@ -13,7 +13,7 @@ from emoctl.errors import StoreError
 
 DATABASE = "rollouts.sqlite"
 DONE = "DONE"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _STATEMENTS = (
     """
@@ -83,6 +83,25 @@ _STATEMENTS = (
         PRIMARY KEY (scenario, variant, condition_id, readout, item, item_order),
         FOREIGN KEY (scenario, variant) REFERENCES variants (scenario, variant)
     ) STRICT
+    """,
+    """
+    CREATE TABLE probe (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        emotions TEXT NOT NULL,
+        layers TEXT NOT NULL,
+        prompt INTEGER NOT NULL CHECK (prompt IN (0, 1)),
+        directions_sha256 TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE readings (
+        rollout_id TEXT PRIMARY KEY REFERENCES rollouts (rollout_id),
+        first INTEGER NOT NULL,
+        shape TEXT NOT NULL,
+        cosines BLOB NOT NULL,
+        norms BLOB NOT NULL,
+        tokens TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
     """,
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from emoctl.config.schema import ModelConfig
+from emoctl.engine.readings import Probe
 from emoctl.engine.steering import Steering
 from emoctl.errors import EmoctlError, ModelError
 from emoctl.models.fingerprint import ModelIdentity
@@ -54,10 +55,11 @@ class LocalExecutor:
 
     model: LoadedModel
     steerings: Mapping[str, Steering]
+    probe: Probe | None = None
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
         """Every result of every task, in order."""
-        bench = Workbench(self.model, self.steerings)
+        bench = Workbench(self.model, self.steerings, self.probe)
         with one_thread():
             for task in tasks:
                 yield from bench.do(task)
@@ -83,6 +85,7 @@ class _Failure:
 
 
 _FINISHED = "finished"
+_PROBE = tuple[tuple[int, ...], "np.ndarray[Any, np.dtype[np.float32]]", bool] | None
 _ARRAYS = Mapping[str, tuple[int, "np.ndarray[tuple[int], np.dtype[np.float32]]", bool]]
 
 
@@ -94,6 +97,7 @@ class ProcessExecutor:
     identity: ModelIdentity
     steerings: Mapping[str, Steering]
     n: int
+    probe: Probe | None = None
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
         """Every result of every task.
@@ -110,7 +114,9 @@ class ProcessExecutor:
         for _ in range(min(self.n, len(tasks))):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=_work, args=(theirs, self.config, self.identity, arrays), daemon=True
+                target=_work,
+                args=(theirs, self.config, self.identity, arrays, _packed(self.probe)),
+                daemon=True,
             )
             process.start()
             theirs.close()
@@ -149,8 +155,23 @@ def _distribute(tasks: list[Task], connections: list[Connection]) -> Iterator[Do
                 busy.remove(connection)
 
 
+def _packed(probe: Probe | None) -> _PROBE:
+    return (probe.layers, probe.directions.numpy(), probe.prompt) if probe else None
+
+
+def _unpacked(packed: _PROBE) -> Probe | None:
+    if packed is None:
+        return None
+    layers, directions, prompt = packed
+    return Probe(layers, torch.from_numpy(directions.copy()), prompt)
+
+
 def _work(
-    connection: Connection, config: ModelConfig, identity: ModelIdentity, arrays: _ARRAYS
+    connection: Connection,
+    config: ModelConfig,
+    identity: ModelIdentity,
+    arrays: _ARRAYS,
+    probe: _PROBE,
 ) -> None:
     """The life of a worker: load the model, then do one task after another."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
@@ -161,7 +182,7 @@ def _work(
             name: Steering(layer, torch.from_numpy(added.copy()), everywhere)
             for name, (layer, added, everywhere) in arrays.items()
         }
-        bench = Workbench(load_model(config, identity), steerings)
+        bench = Workbench(load_model(config, identity), steerings, _unpacked(probe))
         while True:
             for done in bench.do(connection.recv()):
                 connection.send(done)
@@ -183,9 +204,13 @@ def _end_with_parent() -> None:
 
 
 def make_executor(
-    model: LoadedModel, config: ModelConfig, steerings: Mapping[str, Steering], n: int
+    model: LoadedModel,
+    config: ModelConfig,
+    steerings: Mapping[str, Steering],
+    n: int,
+    probe: Probe | None = None,
 ) -> Executor:
     """Worker processes where more than one is wanted, else this process."""
     if n > 1:
-        return ProcessExecutor(config, model.identity, steerings, n)
-    return LocalExecutor(model, steerings)
+        return ProcessExecutor(config, model.identity, steerings, n, probe)
+    return LocalExecutor(model, steerings, probe)

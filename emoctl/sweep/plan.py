@@ -10,12 +10,14 @@ from typing import TypeVar
 
 from emoctl.config.schema import ExperimentConfig
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.readings import Probe
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 from emoctl.models.prompts import Prompt
 from emoctl.scenarios import ReadoutName, Scenario, pick_scenario
 from emoctl.store.database import RolloutKey, ScoreKey
 from emoctl.sweep.conditions import Condition, make_conditions
+from emoctl.sweep.probe import make_probe
 from emoctl.sweep.readouts import (
     ScoreQuestion,
     choice_question,
@@ -48,6 +50,8 @@ class Plan:
     """(scenario, variant) → what rollouts go on from."""
 
     questions: tuple[ScoreQuestion, ...]
+    probe: Probe | None = None
+    """What is read of every token of the rollouts."""
 
     @property
     def steerings(self) -> dict[str, Steering]:
@@ -97,7 +101,15 @@ def make_plan(config: ExperimentConfig, model: LoadedModel, vectors: EmotionVect
                     )
                 else:
                     questions.append(QUESTIONS[readout](model, scenario, variant))
-    return Plan(config, scenarios, conditions, conditions_of, prompts, tuple(questions))
+    return Plan(
+        config,
+        scenarios,
+        conditions,
+        conditions_of,
+        prompts,
+        tuple(questions),
+        make_probe(vectors, config),
+    )
 
 
 def tasks(

@@ -28,10 +28,17 @@ from emoctl.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from emoctl.store.records import Receipt, RolloutRecord, ScoreRecord, VariantRecord
+from emoctl.store.records import (
+    ReadingsRecord,
+    Receipt,
+    RolloutRecord,
+    ScoreRecord,
+    VariantRecord,
+)
 from emoctl.store.run_folder import RunFolder, create_run, find_unfinished
 from emoctl.sweep.executor import Executor
 from emoctl.sweep.plan import Plan, tasks
+from emoctl.sweep.probe import probe_record, readings_record
 from emoctl.sweep.tasks import RolloutDone, ScoresDone
 from emoctl.sweep.vectors_file import save_directions
 from emoctl.vectors.files import EmotionVectors
@@ -74,13 +81,15 @@ def begin(
     _refuse_other_conditions(plan, folder)
     folder.write_text_atomic(folder.config, start.config_text)
     folder.write_text_atomic(folder.resolved_config, render_yaml(plan.config))
-    digest = save_directions(plan.conditions, vectors.provenance, folder.vectors)
+    digest = save_directions(plan.conditions, vectors.provenance, folder.vectors, plan.probe)
     if not folder.manifest.exists():
         write_manifest(folder, _manifest(plan, model, vectors, digest, start))
     with RunStore.open(folder.path, write=True) as store:
         store.add_scenarios(list(plan.scenarios.values()))
         store.add_conditions([c.record for c in plan.conditions.values()])
         store.add_variants(_variants(plan, model))
+        if plan.probe:
+            store.add_probe(probe_record(plan.probe, vectors, plan.config))
     folder.log(f"begin: {' '.join(portable_argv(start.argv, Path.cwd()))}")
 
 
@@ -130,7 +139,8 @@ def execute(
                 store.add_scores(records)
                 stored += len(records)
             else:
-                store.add_rollouts([_rollout(plan, model, judges, done)])
+                record = _rollout(plan, model, judges, done)
+                store.add_rollouts([record], _readings(plan, model, done, record.id))
                 stored += 1
             on_row(stored, total)
         return stored >= total
@@ -173,6 +183,21 @@ def _rollout(
         receipt=_receipt(plan, condition_id, completion.count),
         mean_logprob=completion.mean_logprob,
     )
+
+
+def _readings(
+    plan: Plan, model: LoadedModel, done: RolloutDone, rollout_id: str
+) -> list[ReadingsRecord]:
+    """What was read of a row; none where the plan reads nothing."""
+    task, completion = done.task, done.completion
+    if plan.probe is None:
+        return []
+    assert completion.readings is not None, "the engine was given a probe and read nothing"
+    fed = (*task.prompt, *completion.token_ids[:-1])
+    record = readings_record(
+        rollout_id, completion.readings, fed, task.response_start, model.tokenizer
+    )
+    return [record]
 
 
 def _receipt(plan: Plan, condition_id: str, count: SteeringCount) -> Receipt:

@@ -17,6 +17,7 @@ from emoctl.engine.generate import (
     prefill,
 )
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.readings import Probe
 from emoctl.engine.score import BranchScore, Prefix, read_prefix, score
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
@@ -90,8 +91,11 @@ def sampling_params(
 class Workbench:
     """A model and the conditions of a sweep; does tasks one after another."""
 
-    def __init__(self, model: LoadedModel, steerings: Mapping[str, Steering]) -> None:
+    def __init__(
+        self, model: LoadedModel, steerings: Mapping[str, Steering], probe: Probe | None = None
+    ) -> None:
         self.model = model
+        self.probe = probe
         self.steerings = dict(steerings)
         self._plain: tuple[tuple[int, ...], Prefix] | None = None
         self._kept: OrderedDict[tuple[int, tuple[int, ...]], Prefill] = OrderedDict()
@@ -115,6 +119,7 @@ class Workbench:
             requests,
             lambda steering: self._prefill(task, steering),
             sampling_params(self.model, task.max_new_tokens, task.temperature, task.stop),
+            self.probe,
         )
         for completion in completions:
             yield RolloutDone(task, completion)
@@ -131,7 +136,9 @@ class Workbench:
     def _prefill(self, task: SampleTask, steering: Steering) -> Prefill:
         key = (id(steering), task.prompt)
         if key not in self._kept:
-            self._kept[key] = prefill(self.model, task.prompt, task.response_start, steering)
+            self._kept[key] = prefill(
+                self.model, task.prompt, task.response_start, steering, self.probe
+            )
         self._kept.move_to_end(key)
         while len(self._kept) > PREFILLS_KEPT:
             self._kept.popitem(last=False)

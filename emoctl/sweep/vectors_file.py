@@ -1,7 +1,8 @@
 """vectors.safetensors of a run: the direction of every condition, so that a run can be replayed
-from its folder alone.
+from its folder alone, and every direction that was read.
 
-    c-0123456789ab   [d_model]   unit direction, float32; zeros for the unsteered condition
+    c-0123456789ab   [d_model]                     unit direction, float32; zeros for unsteered
+    readings         [layers, emotions, d_model]   unit directions; where readings were taken
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from emoctl.engine.readings import Probe
 from emoctl.engine.steering import Steering
 from emoctl.errors import StoreError
 from emoctl.store.records import ConditionRecord
@@ -17,13 +19,20 @@ from emoctl.sweep.conditions import Condition, condition_id
 from emoctl.vectors.files import Provenance, write_safetensors
 
 
-def save_directions(conditions: Mapping[str, Condition], provenance: Provenance, path: Path) -> str:
-    """Write every condition's direction; `sha256:…` of the file.
+def save_directions(
+    conditions: Mapping[str, Condition],
+    provenance: Provenance,
+    path: Path,
+    probe: Probe | None = None,
+) -> str:
+    """Write every condition's direction, and the probe's; `sha256:…` of the file.
 
     Raises:
         VectorError: the disk does not take it.
     """
     tensors = {name: condition.direction.contiguous() for name, condition in conditions.items()}
+    if probe:
+        tensors["readings"] = probe.directions.contiguous()
     write_safetensors(tensors, {"emoctl": provenance.model_dump_json()}, path)
     return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 

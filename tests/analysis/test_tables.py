@@ -1,6 +1,6 @@
 """Tables on disk, and what a run's rows become before they are counted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +13,13 @@ from emoctl.analysis.tables import write_tables
 from emoctl.config.schema import ExperimentConfig
 from emoctl.errors import StoreError
 from emoctl.scenarios.scenario import Scenario
-from emoctl.store.records import ConditionRecord, RolloutRecord, ScoreRecord
+from emoctl.store.records import (
+    ConditionRecord,
+    ProbeRecord,
+    ReadingsRecord,
+    RolloutRecord,
+    ScoreRecord,
+)
 
 
 def frames(planted: ModuleType) -> dict[str, pd.DataFrame]:
@@ -80,6 +86,12 @@ class Kept:
 
     def scores(self) -> Sequence[ScoreRecord]:
         return []
+
+    def probe(self) -> ProbeRecord | None:
+        return None
+
+    def readings(self) -> Iterator[ReadingsRecord]:
+        return iter(())
 
 
 def config(**readouts: object) -> ExperimentConfig:

@@ -83,11 +83,27 @@ def test_spelling_and_names_do_not_change_the_digest(more: str) -> None:
         "sampling: {temperature: 0.5}\n",
         "engine: {rows: 8}\n",
         "statistics: {confidence: 0.9}\n",
+        "readings: {}\n",
     ],
 )
 def test_what_is_measured_changes_the_digest(more: str) -> None:
     """Control of the test above."""
     assert parsed(more).digest() != parsed().digest()
+
+
+def test_readings_that_differ_are_other_experiments() -> None:
+    """So that resume never mixes rollouts that were read with others that were not."""
+    told = ("", "readings: {}\n", "readings: {prompt: true}\n", "readings: {layers: [1]}\n")
+    assert len({parsed(more).digest() for more in told}) == len(told)
+    assert parsed("readings: {emotions: all}\n").digest() == parsed("readings: {}\n").digest()
+
+
+def test_readings_survive_being_written_out() -> None:
+    config = parsed("readings: {layers: [3, 1], emotions: [calm, at ease], prompt: true}\n")
+    again = parse_config(render_yaml(config), "resolved.yaml")
+    assert again == config and again.readings is not None
+    assert again.readings.layers == (3, 1)
+    assert "readings" not in render_yaml(parsed())
 
 
 def test_an_override_is_what_the_file_would_say() -> None:

@@ -1,4 +1,4 @@
-"""A reading is the cosine of the steered stream with a direction, at every token fed but the last."""
+"""A reading is the cosine of the steered stream with a direction, at each token that is fed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -108,6 +108,8 @@ def test_a_stream_along_a_direction_reads_one() -> None:
     assert cosines[1, 1] == pytest.approx(-1)
     assert norms.tolist() == pytest.approx([3, 0.5, 0])
     assert cosines[2].isnan().all(), "a stream of length 0 points nowhere"
+    huge, norm = probe().read(torch.full((1, 32), 1e30, dtype=torch.float32), 1)
+    assert norm.isinf().all() and huge.isnan().all(), "nor does one too long to measure read 0"
     other, _ = probe().read(planted, 3)
     assert other[:2].abs().max() < 0.9, "control: the other layer has other directions"
 
