@@ -5,7 +5,7 @@ Nothing falls back in silence: the choice carries its reason, and the run's mani
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from emoctl.engine.architecture import refusal
 from emoctl.engine.exactness import cascade_error
@@ -25,6 +25,7 @@ makes far less, a wrong mask or layer far more."""
 HALF_TOLERANCE = 5e-2
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Plays rollouts."""
 
