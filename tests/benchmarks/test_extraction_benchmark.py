@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 extraction = importlib.import_module("benchmarks.extraction")
-OURS = extraction.Measured(
+figures = importlib.import_module("benchmarks.extraction_figures")
+OURS = figures.Measured(
     way="emoctl",
     layers="all",
     threads=2,
@@ -33,17 +34,17 @@ def test_every_way_comes_first_once() -> None:
 
 def test_rates_ratios_and_shares() -> None:
     slow = replace(OURS, wall_seconds=100.0)
-    ours, peer = extraction.summarise([PEER, OURS, slow, OURS])
+    ours, peer = figures.summarise([PEER, OURS, slow, OURS])
     assert (ours["way"], ours["tokens_per_second"], ours["emoctl_is_faster"]) == ("emoctl", 500, 1)
     assert ours["share_of_gemm"] == pytest.approx(240 / 2 / 150)
     assert ours["share_of_gemm_cpu"] == pytest.approx(240 / 4 / 75)
     assert ours["seconds_for_290k_tokens"] == 580
     assert peer["emoctl_is_faster"] == pytest.approx(2.5)
     assert peer["emoctl_is_faster_cpu"] == pytest.approx(1.5)
-    assert len(extraction.table([ours, peer]).splitlines()) == 3
+    assert len(figures.table([ours, peer]).splitlines()) == 3
 
 
 def test_ways_that_disagree_have_no_figures() -> None:
-    extraction.check_agreement([OURS, replace(PEER, norms=(10.0005, 20.0))])
-    with pytest.raises(ValueError, match="transformers has norm 20.1"):
-        extraction.check_agreement([OURS, replace(PEER, norms=(10.0, 20.1))])
+    figures.check_agreement([OURS, replace(PEER, norms=(10.0005, 20.0))])
+    with pytest.raises(ValueError, match=r"transformers has norm 20\.1"):
+        figures.check_agreement([OURS, replace(PEER, norms=(10.0, 20.1))])

@@ -323,3 +323,18 @@ def test_padding_on_the_embedded_model(embedded_model: LoadedModel) -> None:
     together = text_means(model, texts, 10)
     alone = torch.cat([text_means(model, [text], 10) for text in texts])
     assert torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().median()))
+
+
+@pytest.mark.model
+def test_bits_do_not_depend_on_the_number_of_threads(embedded_model: LoadedModel) -> None:
+    texts = ["The ferry left at nine, and the quay was empty. " * n for n in (5, 7, 20, 21, 30)]
+    before = torch.get_num_threads()
+    means = []
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        means.append(text_means(embedded_model, texts, 10, layers=(0, 9)))
+    other_batches = text_means(embedded_model, texts, 10, layers=(0, 9), reading=Reading(2048))
+    torch.set_num_threads(before)
+    assert torch.equal(*means)
+    assert not torch.equal(means[0], other_batches), "control: other batches do round otherwise"
+    assert close(means[0], other_batches, 1e-5)
