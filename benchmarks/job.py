@@ -100,6 +100,9 @@ class Outcome:
     tokens: tuple[tuple[int, ...], ...] = ()
     """On request: new tokens of each row, in order of condition and row."""
 
+    figures: dict[str, float] = field(default_factory=dict)
+    """What a probe measured, in seconds."""
+
     refusal: str | None = None
     """Why there are no figures; None when there are."""
 
@@ -139,6 +142,7 @@ def merge_outcomes(outcomes: tuple[Outcome, ...]) -> Outcome:
         return Outcome(refusal=refusals[0])
     steps = [o.step_seconds for o in outcomes if o.step_seconds is not None]
     tokens = tuple(row for o in outcomes for row in o.tokens)
+    figures = {name: max(o.figures[name] for o in outcomes) for name in outcomes[0].figures}
     return replace(
         outcomes[0],
         total_seconds=max(o.total_seconds for o in outcomes),
@@ -149,6 +153,7 @@ def merge_outcomes(outcomes: tuple[Outcome, ...]) -> Outcome:
         rss_before_bytes=sum(o.rss_before_bytes for o in outcomes),
         token_digest="+".join(o.token_digest for o in outcomes),
         tokens=tokens,
+        figures=figures,
     )
 
 

@@ -72,7 +72,6 @@ def decode(engine: Any, job: Job, number: int) -> tuple[list[float], list[Any]]:
         top_k=1 if job.greedy else 0,
         ignore_eos=True,
         detokenize=False,
-        seed=job.seed,
         logprobs=-1 if job.keep_outputs else None,
     )
     engine.add_request(f"{number}", {"prompt_token_ids": list(job.token_ids)}, params)
