@@ -7,6 +7,7 @@ It does not know who asks, nor what a peer is.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any
 
 
@@ -159,4 +160,4 @@ def merge_outcomes(outcomes: tuple[Outcome, ...]) -> Outcome:
 
 def _bounds(n: int, parts: int) -> list[tuple[int, int]]:
     edges = [round(i * n / parts) for i in range(parts + 1)]
-    return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]

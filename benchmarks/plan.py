@@ -84,7 +84,11 @@ def plan_conditions() -> list[Case]:
     """Ours at 1 to 32 conditions; fair HF, which runs them one by one, up to 8."""
     ours, fair = Entry("ours", AXIS_NEW, REPEATS), Entry("fair-hf", AXIS_NEW, REPEATS)
     return [
-        Case("conditions", Size(PROMPT, k, ROWS_A_CONDITION, NEW), (ours, fair) if k <= 8 else (ours,))
+        Case(
+            "conditions",
+            Size(PROMPT, k, ROWS_A_CONDITION, NEW),
+            (ours, fair) if k <= 8 else (ours,),
+        )
         for k in CONDITION_COUNTS
     ]
 
@@ -104,7 +108,11 @@ def plan_memory() -> list[Case]:
     same = Size(PROMPT, 1, ROWS, SLOW_NEW)
     huge = Size(HUGE_PROMPT, 1, HUGE_ROWS, HUGE_NEW)
     return [
-        Case("memory", size, tuple(Entry(p, size.new_tokens, 1, "", one) for p in ("ours", "fair-hf")))
+        Case(
+            "memory",
+            size,
+            tuple(Entry(p, size.new_tokens, 1, "", one) for p in ("ours", "fair-hf")),
+        )
         for size in (same, huge)
     ]
 
@@ -126,7 +134,9 @@ def quick(cases: Sequence[Case]) -> list[Case]:
     for case in cases:
         size = replace(case.size, prompt_tokens=min(case.size.prompt_tokens, 128), new_tokens=4)
         size = replace(size, rows=min(size.rows, 4), conditions=min(size.conditions, 2))
-        entries = tuple(replace(e, new_tokens=min(e.new_tokens, 3), repeats=1) for e in case.entries)
+        entries = tuple(
+            replace(e, new_tokens=min(e.new_tokens, 3), repeats=1) for e in case.entries
+        )
         small.append(Case(case.group, size, entries))
     return list({case.name: case for case in small}.values())
 

@@ -57,7 +57,7 @@ class _Process:
             "TOKENIZERS_PARALLELISM": "false",
             "BENCHMARKS_FIRST_CORE": str(index * threads),
         }
-        self._words: IO[bytes] = tempfile.TemporaryFile()
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._process = subprocess.Popen(
             [str(environment.python), "-m", module],
             stdin=subprocess.PIPE,
@@ -117,7 +117,6 @@ class Peer:
     def __init__(self, module: str, environment: Environment, layout: Layout) -> None:
         self._module, self._environment, self._layout = module, environment, layout
         self._processes: list[_Process] = []
-        self._failure: str | None = None
 
     def __enter__(self) -> "Peer":
         return self
@@ -136,12 +135,13 @@ class Peer:
             process.close()
         self._processes = []
 
-    def ask(self, job: Job, seconds: float) -> tuple[Outcome, Load]:
-        """Run the job on all processes of the layout at once."""
+    def ask(self, job: Job, seconds: float, warm_up: Job | None = None) -> tuple[Outcome, Load]:
+        """Run the job on all processes of the layout at once. A process that is new gets the small
+        job `warm_up` first, so that loading is not timed."""
         parts = split_job(replace(job, threads=self._layout.threads), self._layout.processes)
         average = os.getloadavg()[0]
         try:
-            self._start(len(parts))
+            self._start(len(parts), replace(warm_up or job, threads=self._layout.threads), seconds)
         except NotInstalledError as failure:
             return Outcome(refusal=f"cannot be installed: {failure}"), Load(average, 0.0)
         running = self._processes[: len(parts)]
@@ -155,11 +155,17 @@ class Peer:
             self.close()
         return merge_outcomes(outcomes), load
 
-    def _start(self, n: int) -> None:
+    def _start(self, n: int, first: Job, seconds: float) -> None:
         make_environment(self._environment)
+        new = []
         for index in range(len(self._processes), n):
             threads = self._layout.threads
-            self._processes.append(_Process(self._module, self._environment, threads, index))
+            new.append(_Process(self._module, self._environment, threads, index))
+        self._processes += new
+        for process in new:
+            process.send(first)
+        for process in new:
+            process.receive(seconds)  # a refusal is said again by the job itself
 
 
 def _volunteer(pid: int) -> None:

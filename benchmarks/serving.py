@@ -15,7 +15,7 @@ from benchmarks.job import Job, Outcome
 State = TypeVar("State")
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an accident
+class Refused(Exception):
     """The peer cannot do this job, for the reason given."""
 
 

@@ -49,9 +49,7 @@ def _prepacked(weights: list[Any], inputs: dict[int, Any]) -> float:
     if not hasattr(operators, "_linear_pointwise"):
         return float("inf")
     rows = next(iter(inputs.values())).shape[0]
-    packed = [
-        (w.shape[1], operators._reorder_linear_weight(w, rows)) for w in weights
-    ]
+    packed = [(w.shape[1], operators._reorder_linear_weight(w, rows)) for w in weights]
     return _median(
         lambda: [
             operators._linear_pointwise(inputs[width], weight, None, "none", [], "")

@@ -17,9 +17,7 @@ CONTEXT = 8192
 def load(job: Job) -> Any:
     """One engine in this process, on as many cores as the job has threads."""
     first = int(os.environ.get("BENCHMARKS_FIRST_CORE", "0"))
-    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(
-        str(first + i) for i in range(job.threads)
-    )
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(first + i) for i in range(job.threads))
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(KV_CACHE_GIB)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -62,7 +60,7 @@ def run(llm: Any, job: Job) -> Outcome:
 
 
 def decode(engine: Any, job: Job, number: int) -> tuple[list[float], list[Any]]:
-    """When each step ended, from the one on that gave the last row its first token; and the rows."""
+    """When each step ended, once every row had its first token; and the rows."""
     from vllm import SamplingParams
 
     params = SamplingParams(
