@@ -56,9 +56,12 @@ class Campaign:
     def run(self, cases: Sequence[Case]) -> None:
         """Measure everything that is not measured yet."""
         for case in cases:
+            chosen: dict[str, Layout | None] = {}
             if case.group == "memory":  # a fresh process has no memory of earlier jobs
                 self.close()
-            chosen = {entry.label: self._choose_layout(case, entry) for entry in case.entries}
+            for entry in case.entries:
+                like = ROSTER[entry.peer].like
+                chosen[entry.label] = chosen.get(like) or self._choose_layout(case, entry)
             entries = [entry for entry in case.entries if chosen[entry.label] is not None]
             for repeat in range(max((entry.repeats for entry in entries), default=0)):
                 for entry in rotated(entries, repeat):
@@ -118,7 +121,9 @@ class Campaign:
 
     def _choose_layout(self, case: Case, entry: Entry) -> Layout | None:
         """The fastest, by a short run in each; None if the peer refuses in all."""
-        tried = (entry.layout,) if entry.layout else layouts(self.n_cores)
+        if entry.layout:
+            return entry.layout
+        tried = layouts(self.n_cores)
         seconds: dict[Layout, float] = {}
         for layout in tried:
             if layout.processes <= max(case.size.rows, case.size.conditions):

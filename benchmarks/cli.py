@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.campaign import Campaign
 from benchmarks.jobs import find_subject
-from benchmarks.machine import cores, describe_machine
+from benchmarks.machine import available_bytes, cores, describe_machine
 from benchmarks.plan import (
     HUGE_PROMPT,
     Case,
@@ -26,6 +26,7 @@ from benchmarks.plan import (
 from benchmarks.processes import layouts
 from benchmarks.report import all_tables, to_markdown
 from benchmarks.results import Results, ResultsError, open_results, read_results
+from benchmarks.roofline import Shape
 from benchmarks.roster import ROSTER
 
 COMMANDS = {
@@ -40,6 +41,8 @@ COMMANDS = {
     "install": "make the environments of the peers that need their own",
     "report": "the tables of a results file; nothing runs",
 }
+PROBING = ("all", "roofline", "axes")
+GATE_SECONDS, PROBE_SECONDS = 9.0, 60.0
 DEFAULT_MODEL = "smollm2-135m-instruct"
 Tell = Callable[[str], None]
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -84,7 +87,7 @@ def _measure(options: argparse.Namespace, tell: Tell) -> int:
     subject = find_subject(options.model, HUGE_PROMPT)
     cases = _only(_cases(options.command, n_cores), options.only)
     cases = quick(cases) if options.quick else cases
-    minutes = estimate_seconds(subject.shape, cases, len(layouts(n_cores))) / 60
+    minutes = _estimate(options.command, cases, subject.shape, n_cores) / 60
     tell(f"{len(cases)} cases, about {minutes:.0f} minutes on two cores once peers are installed")
     if options.plan:
         for case in cases:
@@ -96,7 +99,7 @@ def _measure(options: argparse.Namespace, tell: Tell) -> int:
     campaign = Campaign(subject, results, n_cores, tell)
     try:
         failed = _failed(campaign, cases, options.command)
-        if options.command in ("all", "roofline", "axes"):
+        if options.command in PROBING:
             campaign.probe()
         campaign.run(_without(cases, failed))
     finally:
@@ -104,6 +107,17 @@ def _measure(options: argparse.Namespace, tell: Tell) -> int:
     tell(f"results: {results.path}")
     _show(results, options.markdown)
     return 1 if failed else 0
+
+
+def _estimate(command: str, cases: Sequence[Case], shape: Shape, n_cores: int) -> float:
+    """Seconds, gate and probe included."""
+    peers = {entry.peer for case in cases for entry in case.entries}
+    runs = 0.0 if command == "gate" else 1.0
+    return (
+        GATE_SECONDS * len(peers)
+        + PROBE_SECONDS * (command in PROBING)
+        + runs * estimate_seconds(shape, cases, len(layouts(n_cores)), available_bytes())
+    )
 
 
 def _cases(command: str, n_cores: int) -> list[Case]:
@@ -114,7 +128,7 @@ def _cases(command: str, n_cores: int) -> list[Case]:
         "axes": plan_axes,
         "conditions": plan_conditions,
         "ablation": lambda: plan_ablation(n_cores),
-        "memory": plan_memory,
+        "memory": lambda: plan_memory(n_cores),
         "roofline": list,
     }
     return plans[command]()

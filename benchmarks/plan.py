@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.processes import Layout
 from benchmarks.roofline import Shape
-from benchmarks.roster import ROSTER, Size
+from benchmarks.roster import ROSTER, PeerSpec, Size
 
 PROMPT, ROWS, NEW = 1024, 32, 64
 LENGTHS = (128, 512, 1024, 2048, 4096)
@@ -21,8 +21,8 @@ MANY = 8
 AXIS_NEW = 5
 """New tokens on an axis: four timed steps a repeat; end to end is extrapolated from them."""
 
-SLOW_NEW, SLOW_REPEATS, REPEATS = 16, 2, 5
-SLOW_TRIAL_ROWS, TRIAL_NEW = 4, 3
+SHORT_NEW, SLOW_REPEATS, REPEATS = 16, 2, 5
+SLOW_TRIAL_ROWS, TRIAL_NEW = 2, 3
 HUGE_PROMPT, HUGE_ROWS, HUGE_NEW = 4096, 256, 16
 VARIANTS = ("no-cascade", "no-split", "int8")
 
@@ -62,14 +62,18 @@ class Case:
 
 def plan_peers() -> list[Case]:
     """Everybody at one condition, then ours at many."""
-    everybody = tuple(
-        Entry(name, SLOW_NEW, SLOW_REPEATS) if spec.slow else Entry(name, NEW, REPEATS)
-        for name, spec in ROSTER.items()
-    )
     return [
-        Case("peers", Size(PROMPT, 1, ROWS, NEW), everybody),
+        Case("peers", Size(PROMPT, 1, ROWS, NEW), tuple(map(_peer_entry, ROSTER.values()))),
         Case("peers", Size(PROMPT, MANY, ROWS, NEW), (Entry("ours", NEW, REPEATS),)),
     ]
+
+
+def _peer_entry(spec: PeerSpec) -> Entry:
+    if spec.like:
+        return Entry(spec.name, SHORT_NEW, 1)
+    if spec.slow:
+        return Entry(spec.name, SHORT_NEW, SLOW_REPEATS)
+    return Entry(spec.name, NEW if spec.kept else SHORT_NEW, REPEATS)
 
 
 def plan_axes() -> list[Case]:
@@ -102,10 +106,10 @@ def plan_ablation(n_cores: int) -> list[Case]:
     return [Case("ablation", Size(PROMPT, 4, 8, NEW), tuple(entries))]
 
 
-def plan_memory() -> list[Case]:
+def plan_memory(n_cores: int) -> list[Case]:
     """The same job by both, and one whose expanded cache is too large for most machines."""
-    one = Layout(1, 1)
-    same = Size(PROMPT, 1, ROWS, SLOW_NEW)
+    one = Layout(1, n_cores)
+    same = Size(PROMPT, 1, ROWS, SHORT_NEW)
     huge = Size(HUGE_PROMPT, 1, HUGE_ROWS, HUGE_NEW)
     return [
         Case(
@@ -124,7 +128,7 @@ def plan_all(n_cores: int) -> list[Case]:
         *plan_axes(),
         *plan_conditions(),
         *plan_ablation(n_cores),
-        *plan_memory(),
+        *plan_memory(n_cores),
     ]
 
 
@@ -159,15 +163,20 @@ def trial_size(case: Case, entry: Entry) -> Size:
     return replace(case.size, rows=rows, new_tokens=min(TRIAL_NEW, entry.new_tokens))
 
 
-def estimate_seconds(shape: Shape, cases: Sequence[Case], n_layouts: int) -> float:
+def estimate_seconds(
+    shape: Shape, cases: Sequence[Case], n_layouts: int, memory_bytes: float
+) -> float:
     """Roughly, on two cores of 2021, with every environment installed."""
-    total = 0.0
+    total, started = 0.0, set()
     for case in cases:
         for entry in case.entries:
             spec = ROSTER[entry.peer]
-            tries = 1 if entry.layout else n_layouts
-            starts = tries if spec.kept else tries + entry.repeats
+            if spec.memory(shape, measured_size(case, entry)) > memory_bytes:
+                continue
+            tries = 0 if entry.layout or spec.like else n_layouts
+            starts = tries * (entry.peer not in started) if spec.kept else tries + entry.repeats
             total += tries * spec.seconds(shape, trial_size(case, entry))
             total += entry.repeats * spec.seconds(shape, measured_size(case, entry))
-            total += starts * spec.load_seconds * (0.3 if spec.kept else 1.0)
+            total += starts * spec.load_seconds
+            started.add(entry.peer)
     return total

@@ -43,6 +43,10 @@ class PeerSpec:
     slow: bool = False
     """Computes the prompt for every row: short jobs, two repeats, the rest extrapolated."""
 
+    like: str = ""
+    """A peer that does the same under another wrapper: its layout is taken, and one repeat is
+    enough."""
+
     kept: bool = False
     """Whether its processes stay between repeats; they hold memory then."""
 
@@ -50,7 +54,7 @@ class PeerSpec:
     cost: float = 1.0
     """Seconds, relative to a peer that does the same work in transformers."""
 
-    load_seconds: float = 10.0
+    load_seconds: float = 6.0
 
     @property
     def module(self) -> str:
@@ -65,7 +69,9 @@ class PeerSpec:
     def seconds(self, shape: Shape, size: Size) -> float:
         """Of one run, roughly."""
         rows = size.rows * size.conditions
-        prompts = rows if self.slow else size.conditions
+        prompts: float = rows if self.slow else size.conditions
+        if self.shares_conditions:
+            prompts = 1 + (size.conditions - 1) / 3
         work = 2 * shape.linear_weights
         prefill = work * size.prompt_tokens * prompts / WORK_RATE
         copied = 0 if self.shares_conditions else size.prompt_tokens * rows * shape.kv_bytes
@@ -85,9 +91,9 @@ def _every_position(shape: Shape, size: Size) -> int:
     return _expanded(shape, size) + logits + 2 * pattern
 
 
-def _pool(shape: Shape, size: Size) -> int:
+def _pool(shape: Shape, _size: Size) -> int:
     """vLLM's fixed pool of pages, and the interpreter with everything it imports."""
-    return shape.weight_bytes + (4 << 30) + 0 * size.rows
+    return shape.weight_bytes + (3 << 30)
 
 
 def _shared(shape: Shape, size: Size) -> int:
@@ -101,11 +107,29 @@ ROSTER: dict[str, PeerSpec] = {
     for spec in (
         PeerSpec("ours", "emoctl", OWN, _shared, kept=True, cost=1.2),
         PeerSpec("fair-hf", "prompt once, cache expanded, own loop", OWN, _expanded, kept=True),
-        PeerSpec("vllm-cpu", "vLLM, unsteered", VLLM, _pool, False, False, False, 0.7, 30.0),
+        PeerSpec(
+            "vllm-cpu",
+            "vLLM, unsteered",
+            VLLM,
+            _pool,
+            kept=True,
+            steers=False,
+            cost=0.7,
+            load_seconds=20.0,
+        ),
         PeerSpec("generate-batch", "transformers, continuous batching", OWN, _expanded, cost=1.5),
         PeerSpec("naive", "transformers generate(num_return_sequences)", OWN, _expanded, slow=True),
-        PeerSpec("steering-vectors", "its hook, generate", STEERING_VECTORS, _expanded, slow=True),
-        PeerSpec("repeng", "its control module, generate", REPENG, _expanded, slow=True),
+        PeerSpec(
+            "steering-vectors",
+            "its hook, generate",
+            STEERING_VECTORS,
+            _expanded,
+            slow=True,
+            like="naive",
+        ),
+        PeerSpec(
+            "repeng", "its control module, generate", REPENG, _expanded, slow=True, like="naive"
+        ),
         PeerSpec(
             "transformer-lens", "TransformerBridge.generate", OWN, _every_position, True, cost=2.5
         ),

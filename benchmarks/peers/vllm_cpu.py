@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.job import Job, Outcome, digest_tokens
 from benchmarks.serving import Refused, serve, versions_of
 
-KV_CACHE_GIB = 2
+KV_CACHE_GIB = 1
 CONTEXT = 8192
 
 
