@@ -151,7 +151,10 @@ class Campaign:
         return self.results.add(Record(key, size, case.size, outcome, load))
 
     def _ask(self, spec: PeerSpec, layout: Layout, job: Job, full: Size) -> tuple[Outcome, Load]:
-        needed, free = spec.memory(self.subject.shape, full), available_bytes()
+        needed = spec.memory(self.subject.shape, full)
+        if needed > SPARE * available_bytes():
+            self.close()
+        free = available_bytes()
         if needed > SPARE * free:
             words = f"does not fit: needs {needed / 2**30:.0f} GiB, {free / 2**30:.0f} are free"
             return Outcome(refusal=words), Load(0.0, 0.0)
