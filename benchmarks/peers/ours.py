@@ -1,18 +1,16 @@
-"""emoctl's own engine, called as a sweep calls it.
+"""emoctl's own engine, called as a sweep calls it, whole or with a part switched off.
 
-The calls into emoctl stand in `load` and `play`; everything else is the same as for other peers.
 Temperature 1e-6 stands for greedy: the largest logit wins by far over the noise.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.job import Condition, Job, Outcome
 from benchmarks.peers.hooked import Watch
 from benchmarks.serving import Refused, serve
-
-VARIANTS = frozenset({""})
-"""What can be switched off: empty is the engine as users have it."""
 
 
 def load(job: Job) -> Any:
@@ -29,32 +27,38 @@ def load(job: Job) -> Any:
 
 def run(model: Any, job: Job) -> Outcome:
     """All conditions and rows together."""
+    from emoctl.engine.play import SteeredEngine
+
     if job.variant not in VARIANTS:
         raise Refused(f"this engine has no switch {job.variant!r}")
-    watch = Watch(job.keep_outputs)
     rows = [(number, row) for number in range(len(job.conditions)) for row in range(job.rows)]
-    with HeadTimes(watch, model.module.lm_head, n_prefills=len(job.conditions)):
-        watch.tokens += play(model, job, rows)
+    if job.variant == "int8":
+        model = in_int8(model)
+    engine = SteeredEngine(model, len(rows))
+    watch = Watch(job.keep_outputs)
+    with (
+        VARIANTS[job.variant](),
+        HeadTimes(watch, engine.module.lm_head, n_prefills=len(job.conditions)),
+    ):
+        watch.tokens += play(engine, job, rows)
     return watch.outcome("transformers", keep_tokens=job.keep_outputs)
 
 
-def play(model: Any, job: Job, rows: list[tuple[int, int]]) -> list[tuple[int, ...]]:
+def play(engine: Any, job: Job, rows: list[tuple[int, int]]) -> list[tuple[int, ...]]:
     """New tokens of each (condition, row), in that order."""
-    from emoctl.engine.generate import RolloutRequest, SamplingParams, generate, prefill
     from emoctl.engine.noise import NoiseKey
+    from emoctl.engine.rollout import RolloutRequest, SamplingParams
 
-    steerings = [_steering(model, condition) for condition in job.conditions]
+    steerings = [_steering(engine.model, condition) for condition in job.conditions]
     prompt = job.token_ids
-    prefills = {id(s): prefill(model, prompt, len(prompt), s) for s in steerings}
     requests = [
-        RolloutRequest(steerings[number], NoiseKey(job.seed, "benchmark", "prompt", row))
+        RolloutRequest(
+            prompt, len(prompt), steerings[number], NoiseKey(job.seed, "benchmark", "prompt", row)
+        )
         for number, row in rows
     ]
     params = SamplingParams(job.new_tokens, 1e-6 if job.greedy else 1.0)
-    completions = generate(
-        model, prompt, len(prompt), requests, lambda steering: prefills[id(steering)], params
-    )
-    written = {completion.index: completion.token_ids for completion in completions}
+    written = {done.index: done.token_ids for done in engine.play(requests, params)}
     return [written[index] for index in range(len(rows))]
 
 
@@ -65,6 +69,67 @@ def _steering(model: Any, condition: Condition) -> Any:
 
     added = torch.tensor(condition.added, dtype=model.dtype, device=model.device)
     return Steering(condition.layer, added, everywhere=True)
+
+
+@contextmanager
+def without_cascade() -> Iterator[None]:
+    """A product with the prefix for every row, instead of one for all rows that share it."""
+    from unittest.mock import patch
+
+    from emoctl.engine import cascade, slots
+
+    def alone(
+        prefixes: Sequence[Any], sharing: int, n_new: int, device: Any
+    ) -> list[tuple[Any, ...]]:
+        by_row = [cascade.groups_of([prefix], sharing, n_new, device) for prefix in prefixes]
+        return [
+            tuple(replace(groups[0], rows=groups[0].rows + row) for row, groups in enumerate(layer))
+            for layer in zip(*by_row, strict=True)
+        ]
+
+    with patch.object(slots, "groups_of", alone):
+        yield
+
+
+@contextmanager
+def without_split() -> Iterator[None]:
+    """The whole prompt through all layers for every condition, and a copy of every layer."""
+    from unittest.mock import patch
+
+    from emoctl.engine import prefix
+
+    under = prefix.PrefixStore.under
+
+    def anew(store: Any, steering: Any) -> Any:
+        return under(prefix.PrefixStore(store.model, store.token_ids, store.layers), steering)
+
+    with patch.object(prefix.PrefixStore, "under", anew):
+        yield
+
+
+def in_int8(model: Any) -> Any:
+    """The same model with its linear layers in int8, weights a channel and activations a token:
+    other logits, so never what emoctl uses."""
+    import warnings
+
+    import torch
+
+    from emoctl.models.loading import wrap_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces a successor that is not installed here
+        module = torch.ao.quantization.quantize_dynamic(model.module, {torch.nn.Linear})
+    quantised = wrap_model(module, model.tokenizer, model.identity)
+    return replace(quantised, eos_ids=frozenset())
+
+
+VARIANTS: dict[str, Callable[[], Any]] = {
+    "": nullcontext,
+    "no-cascade": without_cascade,
+    "no-split": without_split,
+    "int8": nullcontext,
+}
+"""What can be switched off or on: empty is the engine as users have it."""
 
 
 @dataclass

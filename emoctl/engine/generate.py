@@ -60,6 +60,11 @@ def prefill(
         output = model.module(
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
         )
+    if not cache.layers:
+        raise ModelError(
+            "the model keeps its past elsewhere than in keys and values",
+            hint="emoctl runs models whose every layer is an attention layer",
+        )
     keys, values = keys_and_values(cache)
     return Prefill(
         keys=keys,
