@@ -187,9 +187,10 @@ def _with_prefixes(
         return own
     groups = this.groups[layer]
     whole = [_over_prefix(this, group, queries, scores, sharing, window) for group in groups]
-    if len(groups) == 1:
+    if len(groups) == 1 and groups[0].n == len(queries):
         return merge(whole[0], own)
-    output, lse = torch.empty_like(own.output), torch.empty_like(own.lse)
+    output = torch.zeros_like(own.output)  # a row without a prefix has none of its weight there
+    lse = torch.full_like(own.lse, torch.finfo(own.lse.dtype).min)
     for group, part in zip(groups, whole, strict=True):
         rows = group.rows[: group.n]
         output[rows], lse[rows] = part.output, part.lse
