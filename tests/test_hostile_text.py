@@ -66,9 +66,10 @@ class Prompter:
     """An executor that computes nothing: rollout i writes text i."""
 
     model: Any
+    workers: int = 1
 
     def run(self, tasks: Sequence[Any]) -> Iterator[Any]:
-        from emoctl.engine.generate import Completion
+        from emoctl.engine.rollout import Completion
         from emoctl.engine.steering import SteeringCount
         from emoctl.sweep.tasks import RolloutDone
 
@@ -77,7 +78,9 @@ class Prompter:
                 ids = tuple(self.model.tokenizer(TEXTS[noise.rollout]).input_ids)
                 cut = FATES[noise.rollout] == "truncated"
                 stop: Stop = "length" if cut else "end"
-                yield RolloutDone(task, Completion(index, ids, stop, -1.0, SteeringCount(3, 1.0)))
+                yield RolloutDone(
+                    task, Completion(index, ids, stop, -1.0, SteeringCount(3, 1.0), (len(ids),))
+                )
 
 
 def stumbling(transcript: Transcript, judge: Callable[[Transcript], Judgement]) -> Judgement:

@@ -15,6 +15,7 @@ from emoctl.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from emoctl.analysis.results import Results
+    from emoctl.engine.choice import EngineChoice, EngineSetup
     from emoctl.models.loading import LoadedModel
     from emoctl.store.run_folder import RunFolder
     from emoctl.sweep.estimate import Work
@@ -130,12 +131,31 @@ class _Job:
         self.vectors: EmotionVectors = vectors_for(config, self.model).vectors
         self.plan: Plan = make_plan(config, self.model, self.vectors)
         self.n_workers = n_workers(config.engine.workers, self.model.device)
+        self.engine = self._choose_engine()
+
+    def _choose_engine(self) -> "EngineChoice":
+        """The engine that serves the model; a fallback is said aloud."""
+        from emoctl.engine.choice import choose_engine
+        from emoctl.sweep.executor import one_thread
+
+        with one_thread():
+            choice = choose_engine(self.model, self.config.engine.kind)
+        if choice.fell_back:
+            note(f"the slow reference engine is used: {choice.why}")
+        return choice
+
+    @property
+    def engine_setup(self) -> "EngineSetup":
+        """What every worker makes its engine from."""
+        from emoctl.engine.choice import EngineSetup
+
+        return EngineSetup(self.engine.name, self.config.engine.rows, self.n_workers)
 
     def show_plan(self, *, json: bool) -> None:
         """Print what a new run would do."""
         from emoctl.sweep.plan import tasks
 
-        work = self._work(tasks(self.plan, set(), set(), None))
+        work = self._work(tasks(self.plan, set(), set(), None, self.n_workers))
         conditions = {r: len(ids) for r, ids in self.plan.conditions_of.items()}
         primary = self.config.primary_strength
         if json:
@@ -144,6 +164,8 @@ class _Job:
                     **asdict(work),
                     "conditions": conditions,
                     "workers": self.n_workers,
+                    "engine": self.engine.name,
+                    "engine_why": self.engine.why,
                     "primary_strength": None if primary is None else strength_text(primary),
                     "digest": self.config.digest(),
                 }
@@ -165,6 +187,7 @@ class _Job:
         ]
         return [
             f"model: {self.model.identity.id}, {self.n_workers} worker(s) of one thread",
+            f"engine: {self.engine.name}, since {self.engine.why}",
             *(f"conditions: {count} ({readout})" for readout, count in conditions.items()),
             *prompts,
             *questions,
@@ -177,7 +200,7 @@ class _Job:
     def _work(self, left: "list[Task]") -> "Work":
         from emoctl.sweep.estimate import estimate
 
-        return estimate(self.model, self.plan, left, self.n_workers)
+        return estimate(self.model, self.plan, left, self.engine_setup)
 
     def open(self, *, resume: bool) -> "RunFolder":
         """The run folder to work in: a new one, or the one to resume."""
@@ -199,15 +222,15 @@ class _Job:
         from emoctl.sweep.run import RunStart, begin, end, execute
 
         with one_thread():
-            exactness = probe_exactness(self.model, self.config.engine.rows)
+            exactness = probe_exactness(self.model, self.config.engine.rows, self.engine.name)
         if not exactness.exact:
             note("a row's last bits depend on its batch here: reproducible to rounding only")
-        work = self._work(tasks(self.plan, set(), set(), limit))
+        work = self._work(tasks(self.plan, set(), set(), limit, self.n_workers))
         note(f"estimate: {_duration(work.seconds)} for the whole plan")
         executor = make_executor(
-            self.model, self.config.model, self.plan.steerings, self.n_workers, self.plan.probe
+            self.model, self.config.model, self.engine_setup, self.plan.steerings, self.plan.probe
         )
-        start = RunStart(self.text, tuple(sys.argv), self.n_workers, exactness)
+        start = RunStart(self.text, tuple(sys.argv), self.n_workers, self.engine, exactness)
         begin(self.plan, self.model, self.vectors, folder, start)
         try:
             with progress("rows stored") as show:

@@ -202,19 +202,22 @@ class SamplingConfig(Section):
     temperature: Fraction = Field(default=1.0, ge=0)
     """0 takes the most likely token, whatever the noise."""
 
+    top_p: Fraction = Field(default=1.0, gt=0, le=1)
+    """Draw from the most likely tokens that together have this probability."""
+
 
 class EngineConfig(Section):
     """How the forward passes run; none of it changes what is measured, beyond rounding."""
 
     kind: Literal["auto", "reference"] = "auto"
-    """`reference` is transformers' own attention, cache and modules; `auto` is the fastest engine
-    that is exact for the model, which in this version is `reference`."""
+    """`reference` is transformers' own attention and cache; `auto` is the steered engine where it
+    is tried and found exact for the model, else `reference`, which the run says."""
 
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = "auto"
     """Processes, one thread each; `auto` is one a core, at most 4."""
 
-    rows: Whole = Field(default=16, ge=4, le=256)
-    """Rollouts decoded together."""
+    rows: Whole = Field(default=32, ge=4, le=1024)
+    """Most rollouts decoded together by a worker; fewer where memory is short."""
 
 
 class StatisticsConfig(Section):

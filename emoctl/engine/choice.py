@@ -5,7 +5,7 @@ Nothing falls back in silence: the choice carries its reason, and the run's mani
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from emoctl.engine.architecture import refusal
 from emoctl.engine.exactness import cascade_error
@@ -25,6 +25,7 @@ makes far less, a wrong mask or layer far more."""
 HALF_TOLERANCE = 5e-2
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Plays rollouts."""
 
@@ -71,10 +72,20 @@ def choose_engine(model: LoadedModel, wanted: Literal["auto", "reference"]) -> E
     return EngineChoice("cascade", words)
 
 
-def make_engine(
-    model: LoadedModel, name: EngineName, rows: int, probe: Probe | None = None, workers: int = 1
-) -> Engine:
-    """The engine of that name; one of `workers` that share the machine's memory."""
-    if name == "cascade":
-        return SteeredEngine(model, rows, probe, memory_share=1 / workers)
-    return ReferenceEngine(model, rows, probe)
+@dataclass(frozen=True)
+class EngineSetup:
+    """Everything that an engine is made from, beside a model and a probe."""
+
+    name: EngineName
+    rows: int
+    """Most rows decoded together."""
+
+    workers: int = 1
+    """Processes that share the machine's memory."""
+
+
+def make_engine(model: LoadedModel, setup: EngineSetup, probe: Probe | None = None) -> Engine:
+    """The engine of that name."""
+    if setup.name == "cascade":
+        return SteeredEngine(model, setup.rows, probe, memory_share=1 / setup.workers)
+    return ReferenceEngine(model, setup.rows, probe)

@@ -135,7 +135,7 @@ def _token(model: LoadedModel, row: int, step: int) -> int:
 
 
 def _d_vocab(model: LoadedModel) -> int:
-    return int(model.module.get_input_embeddings().weight.shape[0])
+    return int(model.module.config.get_text_config().vocab_size)
 
 
 def _steering(model: LoadedModel) -> Steering:

@@ -60,6 +60,11 @@ def prefill(
         output = model.module(
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
         )
+    if not cache.layers:
+        raise ModelError(
+            "the model keeps its past elsewhere than in keys and values",
+            hint="emoctl runs models whose every layer is an attention layer",
+        )
     keys, values = keys_and_values(cache)
     return Prefill(
         keys=keys,
@@ -110,14 +115,12 @@ class _Batch:
 @torch.inference_mode()
 def generate(
     model: LoadedModel,
-    prompt: Sequence[int],
-    response_start: int,
     requests: Sequence[RolloutRequest],
     prefill_of: Callable[[Steering], Prefill],
     params: SamplingParams,
     probe: Probe | None = None,
 ) -> Iterator[Completion]:
-    """Play every request to its end, yielding each row as soon as it is finished.
+    """Play every request, all of one prompt, to its end, yielding each as soon as it is finished.
 
     `prefill_of` gives the prompt under a condition, read with the same probe; a caller keeps those
     it will need again.
@@ -126,6 +129,7 @@ def generate(
         SteeringError: a row was not steered as its condition says.
         ValueError: a prompt was not read, and there is a probe.
     """
+    prompt, response_start = requests[0].prompt, requests[0].response_start
     prefills = [prefill_of(request.steering) for request in requests]
     if probe and not all(p.readings for p in prefills):
         raise ValueError("a prompt was prefilled without the probe that its rollouts have")

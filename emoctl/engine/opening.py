@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoctl.engine.prefix import Prefix, PrefixStore
-from emoctl.engine.readings import Readings
+from emoctl.engine.readings import Probe, Readings
 from emoctl.engine.rollout import RolloutRequest
 from emoctl.engine.slots import Slots
 from emoctl.engine.steering import SteeringCount
@@ -41,8 +41,8 @@ class Opening:
 class Openings:
     """The openings that are needed now, and the plain prefix of the last prompt."""
 
-    def __init__(self, model: LoadedModel) -> None:
-        self.model = model
+    def __init__(self, model: LoadedModel, probe: Probe | None = None) -> None:
+        self.model, self.probe = model, probe
         self._store: PrefixStore | None = None
         self._shape: CacheShape | None = None
         self._layers: frozenset[int] = frozenset()
@@ -94,7 +94,7 @@ class Openings:
         store = self._store
         if store is None or store.token_ids != head or not self._layers <= store.layers:
             self._store = store = None  # let go of the old one before the new one is made
-            self._store = store = PrefixStore(self.model, head, self._layers)
+            self._store = store = PrefixStore(self.model, head, self._layers, self.probe)
         return store
 
 

@@ -59,7 +59,7 @@ class SteeredEngine:
         self.memory_share = memory_share
         self.module = cascade_module(model.module)
         self.blocks = decoder_blocks(self.module)
-        self.openings = Openings(model)
+        self.openings = Openings(model, probe)
         self.poll = POLL.get(model.device.type, 1)
 
     def play(
@@ -84,7 +84,7 @@ class SteeredEngine:
             ModelError: not even MIN_ROWS rows fit.
         """
         shape = self.openings.cache_shape()
-        d_vocab = int(self.model.module.get_output_embeddings().weight.shape[0])
+        d_vocab = int(self.model.module.config.get_text_config().vocab_size)
 
         def plan_at(rows: int) -> MemoryPlan:
             return plan_memory(
@@ -198,7 +198,7 @@ class _Play:
     def _open(self, row: Row) -> Stop | None:
         """Seat a row behind its prompt, and draw its first token."""
         opening = self.openings.take(row.request, self.slots, row.slot)
-        row.feed(0, opening.prefix.added, None)
+        row.feed(0, opening.prefix.added, opening.prefix.read)
         row.feed(opening.n_tail, opening.added, opening.read)
         return self._write(row, opening.logits)
 

@@ -16,15 +16,18 @@ over.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from emoctl.engine.reader import reading
+from emoctl.engine.readings import Probe, Readings
 from emoctl.engine.steering import Steering, SteeringCount
 from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
@@ -44,14 +47,24 @@ class Prefix:
     added: SteeringCount
     """What the condition really added to it."""
 
+    read: Readings | None = None
+    """What was read of its tokens; None where the prompt is not read."""
+
 
 class PrefixStore:
     """The prefixes of one prompt. The plain one is kept as long as the store; steered ones belong
     to the caller."""
 
-    def __init__(self, model: LoadedModel, token_ids: Sequence[int], layers: Iterable[int]) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        token_ids: Sequence[int],
+        layers: Iterable[int],
+        probe: Probe | None = None,
+    ) -> None:
         """Compute the plain prefix, and keep the residual stream that `layers` put out."""
         self.model = model
+        self.probe = probe if probe and probe.prompt else None
         self.token_ids, self.layers = tuple(token_ids), frozenset(layers)
         self._resid: dict[int, Float[Tensor, "1 pos d_model"]] = {}
         self.plain = self._compute_plain()
@@ -70,31 +83,49 @@ class PrefixStore:
         norms = (steered - resid).double().norm(dim=-1)
         cache = DynamicCache()
         with _entered_after(self.model.blocks, steering.layer, steered):
-            self._forward(cache)
+            read = self._forward(cache)
         own = steering.layer + 1
         return Prefix(
             n_tokens=self.plain.n_tokens,
             keys=self.plain.keys[:own] + tuple(_keys(layer) for layer in cache.layers[own:]),
             values=self.plain.values[:own] + tuple(_values(layer) for layer in cache.layers[own:]),
             added=SteeringCount(int((norms > 0).sum()), float(norms.mean())),
+            read=self._read_above(steering.layer, read),
         )
 
     @torch.inference_mode()
     def _compute_plain(self) -> Prefix:
-        cache = DynamicCache()
+        cache, read = DynamicCache(), None
         if self.token_ids:
             with _kept(self.model.blocks, self.layers, self._resid):
-                self._forward(cache)
+                read = self._forward(cache)
         return Prefix(
             n_tokens=len(self.token_ids),
             keys=tuple(_keys(layer) for layer in cache.layers),
             values=tuple(_values(layer) for layer in cache.layers),
             added=SteeringCount(0, 0.0),
+            read=read,
         )
 
-    def _forward(self, cache: DynamicCache) -> None:
+    def _forward(self, cache: DynamicCache) -> Readings | None:
         ids = torch.tensor([self.token_ids], device=self.model.device)
-        self.model.module(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        with reading(self.probe, self.model.blocks) as seen:
+            self.model.module(
+                input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
+        return next(iter(seen.by_row()), None)
+
+    def _read_above(self, layer: int, read: Readings | None) -> Readings | None:
+        """What was read in a pass that began after `layer`, and below it what the plain pass
+        gave."""
+        if self.probe is None or read is None or self.plain.read is None:
+            return None
+        below = np.array([at < layer for at in self.probe.layers])
+        return replace(
+            read,
+            cosines=np.where(below[:, None], self.plain.read.cosines, read.cosines),
+            norms=np.where(below, self.plain.read.norms, read.norms),
+        )
 
 
 @contextmanager

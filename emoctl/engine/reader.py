@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,8 +44,8 @@ class PassReadings:
         if self._probe is None:
             return []
         read = [self._by_layer[layer] for layer in self._probe.layers]
-        cosines = torch.stack([c for c, _ in read], dim=2).half().cpu().numpy()
-        norms = torch.stack([n for _, n in read], dim=2).float().cpu().numpy()
+        cosines = torch.stack([c for c, _ in read], dim=2).cpu().numpy().astype(np.float16)
+        norms = torch.stack([n for _, n in read], dim=2).cpu().numpy().astype(np.float32)
         return [Readings(0, c, n) for c, n in zip(cosines, norms, strict=True)]
 
 

@@ -59,8 +59,6 @@ class ReferenceEngine:
         prompt, start = requests[0].prompt, requests[0].response_start
         return generate(
             self.model,
-            prompt,
-            start,
             requests,
             lambda steering: self._prefill(prompt, start, steering),
             params,

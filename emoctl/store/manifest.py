@@ -123,6 +123,11 @@ class Arithmetic(Section):
     dtype: str
     attention: str
     engine: str
+    """`cascade`, or `reference`."""
+
+    engine_why: str = ""
+    """Why it was this one."""
+
     threads: int = Field(ge=1)
     """Threads of each worker."""
 

@@ -85,7 +85,7 @@ class RolloutRecord:
     text: str
     """What the model wrote, decoded, its lead in front; special tokens left out."""
 
-    stop: Literal["end", "length"]
+    stop: Literal["end", "decided", "length"]
     status: Literal["scored", "incoherent", "truncated", "unscored"]
     outcome: str | None
     evidence: str

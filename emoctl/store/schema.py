@@ -55,7 +55,7 @@ _STATEMENTS = (
         n_prompt_tokens INTEGER NOT NULL,
         token_ids TEXT NOT NULL,
         text TEXT NOT NULL,
-        stop TEXT NOT NULL CHECK (stop IN ('end', 'length')),
+        stop TEXT NOT NULL CHECK (stop IN ('end', 'decided', 'length')),
         status TEXT NOT NULL
             CHECK (status IN ('scored', 'incoherent', 'truncated', 'unscored')),
         outcome TEXT,

@@ -3,13 +3,17 @@
 An estimate, not a promise: other programs on the machine, and responses that end early, change it.
 """
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import torch
-from transformers import DynamicCache
 
+from emoctl.engine.choice import Engine, EngineSetup, make_engine
+from emoctl.engine.noise import NoiseKey
+from emoctl.engine.rollout import RolloutRequest, SamplingParams
+from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 from emoctl.sweep.executor import one_thread
 from emoctl.sweep.plan import Plan
@@ -37,19 +41,29 @@ class Work:
     """Wall time with `n_workers` processes."""
 
 
-def work_left(model: LoadedModel, plan: Plan, left: list[Task]) -> Work:
+def work_left(model: LoadedModel, plan: Plan, left: list[Task], engine: EngineSetup) -> Work:
     """The tasks counted; seconds are left at 0."""
     rollouts = scores = steps = 0
     prefill = 0.0
     for task in left:
         if isinstance(task, SampleTask):
             rollouts += len(task.rows)
-            prefill += len(task.prompt) * len({condition for condition, _ in task.rows})
-            steps += task.max_new_tokens
+            prefill += len(task.prompt) * _prompt_passes(model, plan, task, engine)
+            steps += math.ceil(len(task.rows) / engine.rows) * task.sampling.max_new_tokens
         else:
             scores += len(task.condition_ids) * sum(map(len, task.question.names))
             prefill += _score_tokens(model, plan, task)
     return Work(rollouts, scores, round(prefill), steps, 0.0)
+
+
+def _prompt_passes(model: LoadedModel, plan: Plan, task: SampleTask, engine: EngineSetup) -> float:
+    """Passes over the prompt, in passes through all layers: the steered engine runs it once, and
+    once more above each condition's layer."""
+    records = [plan.conditions[c].record for c in dict.fromkeys(c for c, _ in task.rows)]
+    if engine.name == "reference":
+        return len(records)
+    steered = [r for r in records if r.positions == "all" and float(r.strength)]
+    return 1 + sum(1 - (r.layer + 1) / model.n_layers for r in steered)
 
 
 def _score_tokens(model: LoadedModel, plan: Plan, task: ScoreTask) -> float:
@@ -64,37 +78,44 @@ def _score_tokens(model: LoadedModel, plan: Plan, task: ScoreTask) -> float:
     return prefix + task.question.n_packed_tokens * (below + (1 - below + unembedding) * n)
 
 
-@torch.inference_mode()
-def estimate(model: LoadedModel, plan: Plan, left: list[Task], n_workers: int) -> Work:
+def estimate(model: LoadedModel, plan: Plan, left: list[Task], engine: EngineSetup) -> Work:
     """Probe the model for a second or two, and multiply."""
-    work = work_left(model, plan, left)
+    work = work_left(model, plan, left, engine)
     with one_thread():
-        per_token, per_step = _probe(model, plan)
-    seconds = (work.prefill_tokens * per_token + work.decode_steps * per_step) / n_workers
-    start = WORKER_START_SECONDS if n_workers > 1 else 0.0
+        per_token, per_step = _probe(model, plan, engine)
+    seconds = (work.prefill_tokens * per_token + work.decode_steps * per_step) / engine.workers
+    start = WORKER_START_SECONDS if engine.workers > 1 else 0.0
     return replace(work, seconds=seconds + start)
 
 
-def _probe(model: LoadedModel, plan: Plan) -> tuple[float, float]:
+def _probe(model: LoadedModel, plan: Plan, setup: EngineSetup) -> tuple[float, float]:
     """Seconds a prefill token, and seconds a decode step of a full batch."""
-    cache = DynamicCache()
-    n_tokens = min(PROBE_TOKENS, model.context - PROBE_STEPS)
-    ids = torch.arange(n_tokens, device=model.device)[None] % len(_embedding(model))
+    n_tokens = min(PROBE_TOKENS, model.context - PROBE_STEPS - 1)
+    prompt = tuple(i % len(_embedding(model)) for i in range(n_tokens))
+    nothing = Steering(0, torch.zeros(model.d_model), everywhere=False)
+    requests = [
+        RolloutRequest(prompt, n_tokens, nothing, NoiseKey(0, "", "", row))
+        for row in range(setup.rows if plan.prompts else 1)
+    ]
+    engine = make_engine(model, setup)
+    first = _seconds(engine, requests, 1)
+    last = _seconds(engine, requests, 1 + PROBE_STEPS)
+    longest = max((len(p.token_ids) for p in plan.prompts.values()), default=n_tokens)
+    return first / n_tokens, (last - first) / PROBE_STEPS * _attended(model, n_tokens, longest)
+
+
+def _seconds(engine: Engine, requests: Sequence[RolloutRequest], n_tokens: int) -> float:
     start = time.perf_counter()
-    model.module(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    prefill = (time.perf_counter() - start) / n_tokens
-    if not plan.prompts:
-        return prefill, 0.0
-    longest = max(len(p.token_ids) for p in plan.prompts.values())
-    cache.batch_repeat_interleave(plan.config.engine.rows)
-    steps = []
-    for _ in range(PROBE_STEPS):
-        start = time.perf_counter()
-        tokens = torch.zeros(plan.config.engine.rows, 1, dtype=torch.int64, device=model.device)
-        model.module(tokens, past_key_values=cache, use_cache=True)
-        steps.append(time.perf_counter() - start)
-    attended = 1 + max(0, longest - n_tokens) / (4 * PROBE_TOKENS)
-    return prefill, median(steps) * attended
+    for _ in engine.play(requests, SamplingParams(n_tokens, temperature=1.0)):
+        pass
+    return time.perf_counter() - start
+
+
+def _attended(model: LoadedModel, n_probed: int, n_prompt: int) -> float:
+    """How much longer a step over a longer prompt takes, by operations."""
+    weights = 2 * sum(p.numel() for block in model.blocks for p in block.parameters())
+    token = 4 * model.n_layers * model.d_model
+    return (weights + token * n_prompt) / (weights + token * n_probed)
 
 
 def _embedding(model: LoadedModel) -> torch.Tensor:

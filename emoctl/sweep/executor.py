@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from emoctl.config.schema import ModelConfig
+from emoctl.engine.choice import EngineSetup
 from emoctl.engine.readings import Probe
 from emoctl.engine.steering import Steering
 from emoctl.errors import EmoctlError, ModelError
@@ -34,6 +35,11 @@ MAX_AUTO_WORKERS = 4
 @runtime_checkable
 class Executor(Protocol):
     """Does tasks in any order."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks are done at a time."""
+        ...
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
         """Every result of every task, each as soon as it is there."""
@@ -54,12 +60,18 @@ class LocalExecutor:
     """Does tasks in this process, with one thread."""
 
     model: LoadedModel
+    engine: EngineSetup
     steerings: Mapping[str, Steering]
     probe: Probe | None = None
 
+    @property
+    def workers(self) -> int:
+        """One."""
+        return 1
+
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
         """Every result of every task, in order."""
-        bench = Workbench(self.model, self.steerings, self.probe)
+        bench = Workbench(self.model, self.engine, self.steerings, self.probe)
         with one_thread():
             for task in tasks:
                 yield from bench.do(task)
@@ -91,13 +103,18 @@ _ARRAYS = Mapping[str, tuple[int, "np.ndarray[tuple[int], np.dtype[np.float32]]"
 
 @dataclass(frozen=True, eq=False)
 class ProcessExecutor:
-    """Does tasks in `n` worker processes, each with the model in memory."""
+    """Does tasks in worker processes, each with the model in memory."""
 
     config: ModelConfig
     identity: ModelIdentity
+    engine: EngineSetup
     steerings: Mapping[str, Steering]
-    n: int
     probe: Probe | None = None
+
+    @property
+    def workers(self) -> int:
+        """Processes."""
+        return self.engine.workers
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
         """Every result of every task.
@@ -111,11 +128,18 @@ class ProcessExecutor:
             name: (s.layer, s.added.numpy(), s.everywhere) for name, s in self.steerings.items()
         }
         workers: dict[Connection, SpawnProcess] = {}
-        for _ in range(min(self.n, len(tasks))):
+        for _ in range(min(self.engine.workers, len(tasks))):
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_work,
-                args=(theirs, self.config, self.identity, arrays, _packed(self.probe)),
+                args=(
+                    theirs,
+                    self.config,
+                    self.identity,
+                    self.engine,
+                    arrays,
+                    _packed(self.probe),
+                ),
                 daemon=True,
             )
             process.start()
@@ -170,6 +194,7 @@ def _work(
     connection: Connection,
     config: ModelConfig,
     identity: ModelIdentity,
+    engine: EngineSetup,
     arrays: _ARRAYS,
     probe: _PROBE,
 ) -> None:
@@ -182,7 +207,7 @@ def _work(
             name: Steering(layer, torch.from_numpy(added.copy()), everywhere)
             for name, (layer, added, everywhere) in arrays.items()
         }
-        bench = Workbench(load_model(config, identity), steerings, _unpacked(probe))
+        bench = Workbench(load_model(config, identity), engine, steerings, _unpacked(probe))
         while True:
             for done in bench.do(connection.recv()):
                 connection.send(done)
@@ -206,11 +231,11 @@ def _end_with_parent() -> None:
 def make_executor(
     model: LoadedModel,
     config: ModelConfig,
+    engine: EngineSetup,
     steerings: Mapping[str, Steering],
-    n: int,
     probe: Probe | None = None,
 ) -> Executor:
     """Worker processes where more than one is wanted, else this process."""
-    if n > 1:
-        return ProcessExecutor(config, model.identity, steerings, n, probe)
-    return LocalExecutor(model, steerings, probe)
+    if engine.workers > 1:
+        return ProcessExecutor(config, model.identity, engine, steerings, probe)
+    return LocalExecutor(model, engine, steerings, probe)

@@ -4,6 +4,7 @@ A plan holds prompts and conditions; `tasks` subtracts what a store already has.
 vectors and scenarios give equal plans, on every machine.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,6 +33,9 @@ T = TypeVar("T")
 
 CONDITIONS_TOGETHER = 12
 """Conditions of one scoring task. Fixed, so that a resumed run forms the same groups."""
+
+ROUNDS = 4
+"""Batches' worth of rollouts in a sampling task: in the last round, slots run empty."""
 
 QUESTIONS = {"likelihood": likelihood_question, "choice": choice_question}
 
@@ -113,15 +117,22 @@ def make_plan(config: ExperimentConfig, model: LoadedModel, vectors: EmotionVect
 
 
 def tasks(
-    plan: Plan, done_rollouts: set[RolloutKey], done_scores: set[ScoreKey], limit: int | None
+    plan: Plan,
+    done_rollouts: set[RolloutKey],
+    done_scores: set[ScoreKey],
+    limit: int | None,
+    n_workers: int = 1,
 ) -> list[Task]:
-    """The work that is left, in the order in which it should be done.
+    """The work that is left, in the order in which it should be done, so that `n_workers` share
+    it evenly.
 
     `limit` keeps only so many rollouts of each cell, and so many groups of conditions of each
     exact readout.
     """
     scoring = [t for q in plan.questions for t in _score_tasks(plan, q, done_scores, limit)]
-    sampling = [t for key in plan.prompts for t in _sample_tasks(plan, key, done_rollouts, limit)]
+    sampling = [
+        t for key in plan.prompts for t in _sample_tasks(plan, key, done_rollouts, limit, n_workers)
+    ]
     return [*scoring, *sampling]
 
 
@@ -136,7 +147,7 @@ def _score_tasks(
 
 
 def _sample_tasks(
-    plan: Plan, key: tuple[str, str], done: set[RolloutKey], limit: int | None
+    plan: Plan, key: tuple[str, str], done: set[RolloutKey], limit: int | None, n_workers: int
 ) -> Iterator[SampleTask]:
     config, prompt = plan.config, plan.prompts[key]
     assert config.readouts.sample is not None
@@ -147,15 +158,15 @@ def _sample_tasks(
         for rollout in range(n)
         if (*key, condition, rollout) not in done
     ]
-    for group in _groups(rows, config.engine.rows):
+    n_tasks = n_workers * math.ceil(len(rows) / (n_workers * ROUNDS * config.engine.rows))
+    for group in _groups(rows, max(1, math.ceil(len(rows) / max(1, n_tasks)))):
         yield SampleTask(
             scenario=key[0],
             variant=key[1],
             prompt=prompt.token_ids,
             response_start=prompt.response_start,
             rows=tuple(group),
-            max_new_tokens=config.sampling.max_new_tokens,
-            temperature=config.sampling.temperature,
+            sampling=config.sampling,
             stop=plan.scenarios[key[0]].variants[key[1]].stop,
         )
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from emoctl.config import ExperimentConfig, load_config
-from emoctl.engine.generate import RolloutRequest, generate, prefill
+from emoctl.engine.choice import EngineName, EngineSetup, make_engine
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.rollout import RolloutRequest
+from emoctl.engine.slots import MIN_ROWS
 from emoctl.errors import StoreError
 from emoctl.models.loading import LoadedModel
 from emoctl.models.prompts import render
@@ -97,22 +99,29 @@ def replay(stored: StoredRollout, model: LoadedModel, folder: RunFolder) -> Repl
         )
     record, config = stored.record, stored.config
     noise = NoiseKey(config.seed, record.scenario, record.variant, record.rollout)
-    request = RolloutRequest(load_steering(stored.condition, folder.vectors), noise)
+    steering = load_steering(stored.condition, folder.vectors)
+    request = RolloutRequest(prompt.token_ids, prompt.response_start, steering, noise)
+    stop = stored.scenario.variants[record.variant].stop
+    engine = make_engine(model, EngineSetup(_engine_of(stored), MIN_ROWS))
     with one_thread():
-        (completion,) = generate(
-            model,
-            prompt.token_ids,
-            prompt.response_start,
-            [request],
-            lambda steering: prefill(model, prompt.token_ids, prompt.response_start, steering),
-            sampling_params(
-                model,
-                config.sampling.max_new_tokens,
-                config.sampling.temperature,
-                stored.scenario.variants[record.variant].stop,
-            ),
-        )
+        (completion,) = engine.play([request], sampling_params(model, config.sampling, stop))
     text = stored.variant.lead + model.tokenizer.decode(
         list(completion.token_ids), skip_special_tokens=True
     )
     return Replay(record, completion.token_ids, text)
+
+
+def _engine_of(stored: StoredRollout) -> EngineName:
+    """The engine that played it.
+
+    Raises:
+        StoreError: this version has no such engine.
+    """
+    name = stored.manifest.arithmetic.engine
+    for known in ("cascade", "reference"):
+        if name == known:
+            return known
+    raise StoreError(
+        f"the run was made by an engine {name!r} that this version does not have",
+        hint="use the emoctl version that its manifest.json names",
+    )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emoctl.config import ExperimentConfig, render_yaml
+from emoctl.engine.choice import EngineChoice
 from emoctl.engine.exactness import Exactness
 from emoctl.engine.steering import SteeringCount
 from emoctl.errors import StoreError
@@ -56,6 +57,7 @@ class RunStart:
 
     argv: tuple[str, ...]
     n_workers: int
+    engine: EngineChoice
     exactness: Exactness
 
 
@@ -128,7 +130,7 @@ def execute(
         if any(key[0] == name for key in plan.prompts)
     }
     with RunStore.open(folder.path, write=True) as store:
-        left = tasks(plan, store.done_rollouts(), store.done_scores(), limit)
+        left = tasks(plan, store.done_rollouts(), store.done_scores(), limit, executor.workers)
         stored = store.n_rollouts() + store.n_scores()
         total = plan.n_rollouts + plan.n_scores
         on_row(stored, total)
@@ -165,7 +167,9 @@ def _rollout(
         list(completion.token_ids), skip_special_tokens=True
     )
     said = Message.model_construct(role="assistant", content=text)
-    transcript = Transcript((*variant.messages, said), completion.stop)
+    transcript = Transcript(
+        (*variant.messages, said), "length" if completion.stop == "length" else "end"
+    )
     judgement = judge_safely(judges[task.scenario], transcript)
     return RolloutRecord(
         scenario=task.scenario,
@@ -265,7 +269,8 @@ def _manifest(
             device=model.device.type,
             dtype=str(model.dtype).removeprefix("torch."),
             attention=str(model.module.config._attn_implementation),
-            engine="reference",
+            engine=start.engine.name,
+            engine_why=start.engine.why,
             threads=1,
             workers=start.n_workers,
             reproducible="exact" if exact else "rounding",

@@ -4,32 +4,24 @@ A task carries token ids and vectors, no text and no emotion's name. Rows of dif
 share a sampling task; a scoring task is done and stored whole.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from emoctl.engine.generate import (
-    Completion,
-    Prefill,
-    RolloutRequest,
-    SamplingParams,
-    generate,
-    prefill,
-)
+from emoctl.config.schema import SamplingConfig
+from emoctl.engine.choice import EngineSetup, make_engine
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.readings import Probe
+from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams
 from emoctl.engine.score import BranchScore, Prefix, read_prefix, score
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 from emoctl.sweep.readouts import ScoreQuestion
 
-PREFILLS_KEPT = 12
-"""Prompts under a condition that a worker keeps; about 46 kB a token each for the small model."""
-
 
 @dataclass(frozen=True)
 class SampleTask:
-    """Rollouts of one variant, under any conditions, decoded together."""
+    """Rollouts of one variant, under any conditions: more than are decoded together, so that a
+    finished row can make room for the next."""
 
     scenario: str
     variant: str
@@ -38,8 +30,7 @@ class SampleTask:
     rows: tuple[tuple[str, NoiseKey], ...]
     """(condition id, noise key)."""
 
-    max_new_tokens: int
-    temperature: float
+    sampling: SamplingConfig
     stop: str
     """Text that ends a response; empty for none."""
 
@@ -74,31 +65,33 @@ class ScoresDone:
 Done = RolloutDone | ScoresDone
 
 
-def sampling_params(
-    model: LoadedModel, max_new_tokens: int, temperature: float, stop: str
-) -> SamplingParams:
+def sampling_params(model: LoadedModel, sampling: SamplingConfig, stop: str) -> SamplingParams:
     """How rows are drawn, with the stop text as a test on token ids."""
+    params = SamplingParams(sampling.max_new_tokens, sampling.temperature, sampling.top_p)
     if not stop:
-        return SamplingParams(max_new_tokens, temperature)
+        return params
     tail = len(stop) + 4  # a token is at least a byte, and a character at most four
 
     def ended(written: Sequence[int]) -> bool:
         return stop in model.tokenizer.decode(list(written[-tail:]))
 
-    return SamplingParams(max_new_tokens, temperature, ended)
+    return replace(params, ended=ended)
 
 
 class Workbench:
-    """A model and the conditions of a sweep; does tasks one after another."""
+    """A model, an engine on it and the conditions of a sweep; does tasks one after another."""
 
     def __init__(
-        self, model: LoadedModel, steerings: Mapping[str, Steering], probe: Probe | None = None
+        self,
+        model: LoadedModel,
+        engine: EngineSetup,
+        steerings: Mapping[str, Steering],
+        probe: Probe | None = None,
     ) -> None:
         self.model = model
-        self.probe = probe
+        self.engine = make_engine(model, engine, probe)
         self.steerings = dict(steerings)
         self._plain: tuple[tuple[int, ...], Prefix] | None = None
-        self._kept: OrderedDict[tuple[int, tuple[int, ...]], Prefill] = OrderedDict()
 
     def do(self, task: Task) -> Iterator[Done]:
         """The results of a task, each as soon as it is there.
@@ -111,17 +104,12 @@ class Workbench:
             prefix = self._prefix(task, steerings)
             yield ScoresDone(task, score(self.model, prefix, task.question.trees, steerings))
             return
-        requests = [RolloutRequest(self.steerings[i], noise) for i, noise in task.rows]
-        completions = generate(
-            self.model,
-            task.prompt,
-            task.response_start,
-            requests,
-            lambda steering: self._prefill(task, steering),
-            sampling_params(self.model, task.max_new_tokens, task.temperature, task.stop),
-            self.probe,
-        )
-        for completion in completions:
+        requests = [
+            RolloutRequest(task.prompt, task.response_start, self.steerings[condition], noise)
+            for condition, noise in task.rows
+        ]
+        params = sampling_params(self.model, task.sampling, task.stop)
+        for completion in self.engine.play(requests, params):
             yield RolloutDone(task, completion)
 
     def _prefix(self, task: ScoreTask, steerings: Sequence[Steering]) -> Prefix:
@@ -132,14 +120,3 @@ class Workbench:
         if self._plain is None or self._plain[0] != token_ids:
             self._plain = (token_ids, read_prefix(self.model, token_ids, ()))
         return self._plain[1]
-
-    def _prefill(self, task: SampleTask, steering: Steering) -> Prefill:
-        key = (id(steering), task.prompt)
-        if key not in self._kept:
-            self._kept[key] = prefill(
-                self.model, task.prompt, task.response_start, steering, self.probe
-            )
-        self._kept.move_to_end(key)
-        while len(self._kept) > PREFILLS_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]

@@ -1,25 +1,22 @@
-"""Texts → activations: resid_post of every layer, averaged over each text's tokens, in one pass.
+"""Texts → activations: resid_post, averaged over each text's tokens, in one pass.
 
-Texts are sorted by length and right-padded; padding never enters a mean. Nothing per token is
-kept, except a small fixed sample of neutral tokens, which controls are drawn from. This module
-does not know what an emotion is.
+Averages are taken on the device, inside the forward pass, layer by layer. Nothing per token leaves
+it, except a small fixed sample of neutral tokens, which controls are drawn from. This module does
+not know what an emotion is.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from emoctl.errors import StoriesError
-from emoctl.models.hook_points import resid_post
 from emoctl.models.loading import LoadedModel
 from emoctl.models.prompts import check_context, encode
-
-BATCH_TOKENS = 2048
-"""Real and padding tokens of one forward pass."""
+from emoctl.vectors.batches import BATCH_TOKENS, Batch, plan_batches
+from emoctl.vectors.forward import check_layers, for_each_batch, show_resid
 
 SINK_POSITIONS = 8
 """Opening positions that never enter a norm or a neutral token sample: attention sinks there have
@@ -27,6 +24,15 @@ norms tens of times the others'."""
 
 N_NEUTRAL_TOKENS = 128
 """Neutral tokens kept, evenly spaced over all of them."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a set of texts is read; what is read does not depend on it, beyond rounding."""
+
+    batch_tokens: int = BATCH_TOKENS
+    n_workers: int | None = None
+    """None: as many as `default_workers` says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,35 +51,56 @@ class NeutralActivations:
     """Over all tokens but the sink positions, if it was asked for."""
 
 
-@torch.inference_mode()
 def text_means(
     model: LoadedModel,
     texts: Sequence[str],
     from_token: int,
     on_batch: Callable[[int], None] = lambda _n: None,
+    *,
+    layers: Sequence[int] | None = None,
+    reading: Reading = Reading(),
 ) -> Float[Tensor, "texts layers d_model"]:
     """Mean resid_post of each text over its tokens from index `from_token` on, float32.
 
-    A beginning-of-sequence token counts as index 0. `on_batch` is told how many texts are done.
+    A beginning-of-sequence token counts as index 0. `layers` are all of them unless named; blocks
+    above the highest one are not run. `on_batch` is told how many texts are done.
 
     Raises:
         StoriesError: a text has no token at `from_token` or beyond.
     """
     ids = [_long_enough(model, text, from_token) for text in texts]
-    means = torch.zeros(len(texts), model.n_layers, model.d_model)
-    for batch in length_batches([len(tokens) for tokens in ids]):
-        resid, real = resid_of(model, [ids[i] for i in batch])
-        pooled: Bool[Tensor, "batch pos"] = real.clone()
-        pooled[:, :from_token] = False
-        weight = pooled.to(resid[0].dtype)[..., None]
-        for layer, activations in enumerate(resid):
-            mean = (activations * weight).sum(1) / weight.sum(1)
-            means[batch, layer] = mean.float().cpu()
-        on_batch(len(batch))
+    wanted = tuple(range(model.n_layers)) if layers is None else tuple(layers)
+    check_layers(model, wanted)
+    means = torch.zeros(len(texts), len(wanted), model.d_model)
+
+    def read(own: LoadedModel, batch: Batch) -> tuple[Batch, Tensor]:
+        return batch, _batch_means(own, batch, from_token, wanted)
+
+    def take(result: tuple[Batch, Tensor]) -> None:
+        batch, of_batch = result
+        means[list(batch.indices)] = of_batch.float().cpu()
+        on_batch(len(batch.indices))
+
+    for_each_batch(model, plan_batches(ids, reading.batch_tokens), read, take, reading.n_workers)
     return means
 
 
 @torch.inference_mode()
+def _batch_means(
+    model: LoadedModel, batch: Batch, from_token: int, layers: tuple[int, ...]
+) -> Float[Tensor, "batch layers d_model"]:
+    """The means of one batch's texts, on the device, each over its own tokens alone."""
+    means = _zeros(model, len(batch.indices), len(layers), model.d_model)
+
+    def pool(layer: int, resid: Float[Tensor, "batch pos d_model"]) -> None:
+        at = layers.index(layer)
+        for row, n_tokens in enumerate(batch.lengths):
+            means[row, at] = resid[row, from_token:n_tokens].mean(0, dtype=means.dtype)
+
+    show_resid(model, batch.padded(model.device), layers, pool)
+    return means
+
+
 def neutral_activations(
     model: LoadedModel,
     texts: Sequence[str],
@@ -81,6 +108,7 @@ def neutral_activations(
     *,
     token_covariance: bool,
     on_batch: Callable[[int], None] = lambda _n: None,
+    reading: Reading = Reading(),
 ) -> NeutralActivations:
     """Means, residual norms and a token sample of neutral texts, each text read once.
 
@@ -88,107 +116,106 @@ def neutral_activations(
         StoriesError: a text has no token at `from_token` or beyond.
     """
     ids = [_long_enough(model, text, from_token) for text in texts]
+    sampled = sample_positions([len(tokens) for tokens in ids])
+    sums = _NeutralSums(model, [len(positions) for positions in sampled], token_covariance)
+
+    def read(own: LoadedModel, batch: Batch) -> "_NeutralBatch":
+        return _NeutralBatch(own, batch, from_token, sampled, token_covariance)
+
+    def take(part: "_NeutralBatch") -> None:
+        sums.add(part)
+        on_batch(len(part.batch.indices))
+
+    for_each_batch(model, plan_batches(ids, reading.batch_tokens), read, take, reading.n_workers)
     n_tokens = sum(len(tokens) - SINK_POSITIONS for tokens in ids)
-    wanted = torch.linspace(0, n_tokens - 1, min(N_NEUTRAL_TOKENS, n_tokens)).round().long()
-    sums = _NeutralSums(model.n_layers, model.d_model, token_covariance)
-    means, kept = [], []
-    for text_ids in ids:
-        resid = torch.stack([r[0] for r in resid_of(model, [text_ids])[0]], dim=1).cpu()
-        means.append(resid[from_token:].mean(0).float())
-        tokens = resid[SINK_POSITIONS:]
-        here = wanted[(wanted >= sums.seen) & (wanted < sums.seen + len(tokens))] - sums.seen
-        kept.append(tokens[here].float())
-        sums.add(tokens.double())
-        on_batch(1)
     return NeutralActivations(
-        means=torch.stack(means),
-        mean_norm=(sums.norm / sums.seen).float(),
-        n_norm_tokens=sums.seen,
-        tokens=torch.cat(kept),
-        token_covariance=sums.covariance(),
+        means=sums.means,
+        mean_norm=(sums.norms.sum(0) / n_tokens).float(),
+        n_norm_tokens=n_tokens,
+        tokens=torch.cat(sums.tokens),
+        token_covariance=sums.covariance(n_tokens),
     )
 
 
-class _NeutralSums:
-    """Running sums over neutral tokens, in float64."""
+def sample_positions(lengths: Sequence[int]) -> list[list[int]]:
+    """Of each text, the positions of an even sample over all texts' tokens but the sinks."""
+    counts = [n - SINK_POSITIONS for n in lengths]
+    total = sum(counts)
+    wanted = torch.linspace(0, total - 1, min(N_NEUTRAL_TOKENS, total)).round().long().tolist()
+    positions, start = [], 0
+    for count in counts:
+        here = [w - start + SINK_POSITIONS for w in wanted if start <= w < start + count]
+        positions.append(here)
+        start += count
+    return positions
 
-    def __init__(self, n_layers: int, d_model: int, with_squares: bool) -> None:
-        self.seen = 0
-        self.norm = torch.zeros(n_layers, dtype=torch.float64)
-        self.total = torch.zeros(n_layers, d_model, dtype=torch.float64)
-        shape = (n_layers, d_model, d_model)
+
+class _NeutralBatch:
+    """What one batch of neutral texts gives; sums are in float64."""
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        model: LoadedModel,
+        batch: Batch,
+        from_token: int,
+        sampled: Sequence[Sequence[int]],
+        with_squares: bool,
+    ) -> None:
+        n, layers, d_model = len(batch.indices), model.n_layers, model.d_model
+        self.batch, self.from_token = batch, from_token
+        self.sampled = [list(sampled[i]) for i in batch.indices]
+        self.means = _zeros(model, n, layers, d_model)
+        self.norms = _zeros(model, n, layers, wide=True)
+        self.tokens = [_zeros(model, len(here), layers, d_model) for here in self.sampled]
+        self.total = _zeros(model, layers, d_model, wide=True)
+        self.squares = _zeros(model, layers, d_model, d_model, wide=True) if with_squares else None
+        show_resid(model, batch.padded(model.device), range(layers), self._pool)
+
+    def _pool(self, layer: int, resid: Float[Tensor, "batch pos d_model"]) -> None:
+        for row, n_tokens in enumerate(self.batch.lengths):
+            text = resid[row, :n_tokens]
+            self.means[row, layer] = text[self.from_token :].mean(0, dtype=self.means.dtype)
+            self.tokens[row][:, layer] = text[self.sampled[row]].to(self.means.dtype)
+            tokens = text[SINK_POSITIONS:].double()
+            self.norms[row, layer] = tokens.norm(dim=-1).sum()
+            if self.squares is not None:
+                self.total[layer] += tokens.sum(0)
+                self.squares[layer] += tokens.T @ tokens
+
+
+class _NeutralSums:
+    """Batches of neutral texts put together: by text, and summed in the order of the batches."""
+
+    def __init__(self, model: LoadedModel, n_sampled: Sequence[int], with_squares: bool) -> None:
+        layers, d_model = model.n_layers, model.d_model
+        self.means = torch.zeros(len(n_sampled), layers, d_model)
+        self.norms = torch.zeros(len(n_sampled), layers, dtype=torch.float64)
+        self.tokens = [torch.zeros(n, layers, d_model) for n in n_sampled]
+        self.total = torch.zeros(layers, d_model, dtype=torch.float64)
+        shape = (layers, d_model, d_model)
         self.squares = torch.zeros(shape, dtype=torch.float64) if with_squares else None
 
-    def add(self, tokens: Float[Tensor, "tokens layers d_model"]) -> None:
-        self.seen += len(tokens)
-        self.norm += tokens.norm(dim=-1).sum(0)
-        if self.squares is not None:
-            by_layer = tokens.transpose(0, 1)
-            self.total += tokens.sum(0)
-            self.squares += by_layer.transpose(1, 2) @ by_layer
+    def add(self, part: _NeutralBatch) -> None:
+        for row, index in enumerate(part.batch.indices):
+            self.means[index] = part.means[row].float().cpu()
+            self.norms[index] = part.norms[row].cpu()
+            self.tokens[index] = part.tokens[row].float().cpu()
+        self.total += part.total.cpu()
+        if self.squares is not None and part.squares is not None:
+            self.squares += part.squares.cpu()
 
-    def covariance(self) -> Float[Tensor, "layers d_model d_model"] | None:
+    def covariance(self, n_tokens: int) -> Float[Tensor, "layers d_model d_model"] | None:
         if self.squares is None:
             return None
-        mean = self.total / self.seen
-        return (self.squares / self.seen - mean[:, :, None] * mean[:, None, :]).float()
+        mean = self.total / n_tokens
+        return (self.squares / n_tokens - mean[:, :, None] * mean[:, None, :]).float()
 
 
-def resid_of(
-    model: LoadedModel, token_ids: Sequence[Sequence[int]]
-) -> tuple[list[Float[Tensor, "batch pos d_model"]], Bool[Tensor, "batch pos"]]:
-    """resid_post of every layer for right-padded sequences, and which positions are real."""
-    longest = max(len(tokens) for tokens in token_ids)
-    padded = torch.zeros(len(token_ids), longest, dtype=torch.int64)
-    real = torch.zeros(len(token_ids), longest, dtype=torch.bool)
-    for row, tokens in enumerate(token_ids):
-        padded[row, : len(tokens)] = torch.tensor(tokens)
-        real[row, : len(tokens)] = True
-    real = real.to(model.device)
-    mask: Int[Tensor, "batch pos"] | None = None if bool(real.all()) else real.long()
-    captured = capture(model, padded.to(model.device), mask)
-    return [captured[resid_post(layer)] for layer in range(model.n_layers)], real
-
-
-def capture(
-    model: LoadedModel,
-    token_ids: Int[Tensor, "batch pos"],
-    attention_mask: Int[Tensor, "batch pos"] | None = None,
-) -> dict[str, Float[Tensor, "batch pos d_model"]]:
-    """resid_post of every layer in one pass, under TransformerLens' names.
-
-    The unembedding is left out but for one position: nothing here needs logits.
-    """
-    captured: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            captured[name] = output[0] if isinstance(output, tuple) else output
-
-        return hook
-
-    handles = [
-        block.register_forward_hook(keep(resid_post(layer)))
-        for layer, block in enumerate(model.blocks)
-    ]
-    try:
-        model.module(
-            input_ids=token_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=1
-        )
-    finally:
-        for handle in handles:
-            handle.remove()
-    return captured
-
-
-def length_batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> list[list[int]]:
-    """Indices grouped by similar length, each group within `budget` padded tokens; pure."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if not batches or lengths[index] * (len(batches[-1]) + 1) > budget:
-            batches.append([])
-        batches[-1].append(index)
-    return batches
+def _zeros(model: LoadedModel, *shape: int, wide: bool = False) -> Tensor:
+    """Zeros on the model's device, in float32 at least; `wide`: in float64."""
+    dtype = torch.float64 if wide or model.dtype == torch.float64 else torch.float32
+    return torch.zeros(*shape, dtype=dtype, device=model.device)
 
 
 def _long_enough(model: LoadedModel, text: str, from_token: int) -> tuple[int, ...]:

@@ -42,9 +42,10 @@ def test_logits_are_bit_equal_in_batches_of_every_size_that_is_run(
 
 
 @pytest.mark.model
-def test_the_probe_says_what_it_saw(embedded_model: LoadedModel) -> None:
+@pytest.mark.parametrize("engine", ["reference", "cascade"])
+def test_the_probe_says_what_it_saw(embedded_model: LoadedModel, engine: str) -> None:
     with one_thread():
-        seen = probe_exactness(embedded_model, rows=16)
+        seen = probe_exactness(embedded_model, 16, engine)
 
     assert seen.exact
     assert seen.single_row_differs

@@ -5,19 +5,14 @@ import torch
 from naive import steered_logits
 from tiny_models import CONFIGS, EOS, tiny_model
 
-from emoctl.engine.generate import (
-    Completion,
-    RolloutRequest,
-    SamplingParams,
-    generate,
-    prefill,
-)
+from emoctl.engine.generate import generate, prefill
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams
 from emoctl.engine.sampling import sample
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 
-PROMPT = [1, *range(5, 30)]
+PROMPT = (1, *range(5, 30))
 START = len(PROMPT)
 
 
@@ -32,9 +27,7 @@ CONDITIONS = [steering(2, 0.0), steering(2, 4.0), steering(1, -4.0), steering(2,
 def play(
     model: LoadedModel, requests: list[RolloutRequest], params: SamplingParams
 ) -> dict[int, Completion]:
-    done = generate(
-        model, PROMPT, START, requests, lambda s: prefill(model, PROMPT, START, s), params
-    )
+    done = generate(model, requests, lambda s: prefill(model, PROMPT, START, s), params)
     return {completion.index: completion for completion in done}
 
 
@@ -43,7 +36,7 @@ def recomputed(model: LoadedModel, request: RolloutRequest, n: int) -> tuple[int
     written: list[int] = []
     for index in range(n):
         condition = request.steering
-        logits = steered_logits(model, PROMPT + written, condition, condition.steer_from(START))
+        logits = steered_logits(model, [*PROMPT, *written], condition, condition.steer_from(START))
         words = torch.tensor([request.noise.words(index)])
         written.append(int(sample(logits[-1:], words, 1.0)))
         if written[-1] == EOS:
@@ -55,7 +48,7 @@ def recomputed(model: LoadedModel, request: RolloutRequest, n: int) -> tuple[int
 def test_decoding_equals_recomputing(name: str) -> None:
     model = tiny_model(name)
     requests = [
-        RolloutRequest(condition, NoiseKey(5, "s", "v", rollout))
+        RolloutRequest(PROMPT, START, condition, NoiseKey(5, "s", "v", rollout))
         for condition in CONDITIONS
         for rollout in range(3)
     ]
@@ -71,7 +64,9 @@ def test_decoding_equals_recomputing(name: str) -> None:
 
 def test_rows_end_at_their_own_time_and_say_how() -> None:
     model = tiny_model()
-    requests = [RolloutRequest(CONDITIONS[0], NoiseKey(9, "s", "v", r)) for r in range(40)]
+    requests = [
+        RolloutRequest(PROMPT, START, CONDITIONS[0], NoiseKey(9, "s", "v", r)) for r in range(40)
+    ]
 
     played = play(model, requests, SamplingParams(30, 1.0))
 
@@ -86,7 +81,7 @@ def test_rows_end_at_their_own_time_and_say_how() -> None:
 
 def test_a_stop_test_ends_a_row_as_an_end_of_turn_does() -> None:
     model = tiny_model()
-    request = RolloutRequest(CONDITIONS[0], NoiseKey(5, "s", "v", 1))
+    request = RolloutRequest(PROMPT, START, CONDITIONS[0], NoiseKey(5, "s", "v", 1))
     (free,) = play(model, [request], SamplingParams(8, 1.0)).values()
 
     params = SamplingParams(8, 1.0, ended=lambda written: len(written) == 3)
@@ -100,9 +95,10 @@ def test_a_stop_test_ends_a_row_as_an_end_of_turn_does() -> None:
 @pytest.mark.parametrize("mates", [0, 3, 6, 12])
 def test_a_rollout_does_not_depend_on_its_batch(mates: int) -> None:
     model = tiny_model(dtype=torch.float32)
-    request = RolloutRequest(CONDITIONS[1], NoiseKey(5, "s", "v", 7))
+    request = RolloutRequest(PROMPT, START, CONDITIONS[1], NoiseKey(5, "s", "v", 7))
     others = [
-        RolloutRequest(CONDITIONS[i % 4], NoiseKey(5, "s", "v", 20 + i)) for i in range(mates)
+        RolloutRequest(PROMPT, START, CONDITIONS[i % 4], NoiseKey(5, "s", "v", 20 + i))
+        for i in range(mates)
     ]
 
     alone = play(model, [request], SamplingParams(10, 1.0))[0]
@@ -118,11 +114,11 @@ def test_conditions_share_their_noise_by_rollout() -> None:
     model = tiny_model()
     weak = steering(2, 1e-6)
     pairs = [
-        RolloutRequest(condition, NoiseKey(5, "s", "v", r))
+        RolloutRequest(PROMPT, START, condition, NoiseKey(5, "s", "v", r))
         for condition in (CONDITIONS[0], weak)
         for r in range(5)
     ]
-    other = [RolloutRequest(weak, NoiseKey(5, "s", "v", 100 + r)) for r in range(5)]
+    other = [RolloutRequest(PROMPT, START, weak, NoiseKey(5, "s", "v", 100 + r)) for r in range(5)]
 
     played = play(model, [*pairs, *other], SamplingParams(10, 1.0))
 
@@ -132,7 +128,7 @@ def test_conditions_share_their_noise_by_rollout() -> None:
 
 def test_mean_logprob_is_that_of_the_written_tokens() -> None:
     model = tiny_model()
-    request = RolloutRequest(CONDITIONS[1], NoiseKey(5, "s", "v", 0))
+    request = RolloutRequest(PROMPT, START, CONDITIONS[1], NoiseKey(5, "s", "v", 0))
 
     (done,) = play(model, [request], SamplingParams(6, 1.0)).values()
 

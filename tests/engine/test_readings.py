@@ -10,19 +10,14 @@ from naive import float64_throughout
 from tiny_models import CONFIGS, EOS, tiny_model
 from torch import Tensor
 
-from emoctl.engine.generate import (
-    Completion,
-    RolloutRequest,
-    SamplingParams,
-    generate,
-    prefill,
-)
+from emoctl.engine.generate import generate, prefill
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.readings import Probe, Readings
+from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 
-PROMPT = [1, *range(5, 30)]
+PROMPT = (1, *range(5, 30))
 START = len(PROMPT) - 2
 LEAD = len(PROMPT) - START
 LAYERS = (1, 3)
@@ -53,11 +48,13 @@ def play(
     conditions: Sequence[Steering] = CONDITIONS,
     n: int = 8,
 ) -> list[Completion]:
-    requests = [RolloutRequest(c, NoiseKey(5, "s", "v", r)) for c in conditions for r in range(3)]
+    requests = [
+        RolloutRequest(PROMPT, START, c, NoiseKey(5, "s", "v", r))
+        for c in conditions
+        for r in range(3)
+    ]
     done = generate(
         model,
-        PROMPT,
-        START,
         requests,
         lambda s: prefill(model, PROMPT, START, s, read),
         SamplingParams(n, 1.0),
@@ -183,11 +180,9 @@ def test_reading_changes_nothing_that_is_written() -> None:
 
 def test_a_prompt_that_was_not_read_is_refused() -> None:
     model = tiny_model()
-    request = RolloutRequest(CONDITIONS[0], NoiseKey(5, "s", "v", 0))
+    request = RolloutRequest(PROMPT, START, CONDITIONS[0], NoiseKey(5, "s", "v", 0))
     done = generate(
         model,
-        PROMPT,
-        START,
         [request],
         lambda s: prefill(model, PROMPT, START, s),
         SamplingParams(2, 1.0),

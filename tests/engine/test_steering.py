@@ -7,8 +7,9 @@ import torch
 from naive import close_enough, steered_logits
 from tiny_models import CONFIGS, tiny_model
 
-from emoctl.engine.generate import RolloutRequest, SamplingParams, generate, prefill
+from emoctl.engine.generate import generate, prefill
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.rollout import RolloutRequest, SamplingParams
 from emoctl.engine.steering import (
     Steering,
     SteeringCount,
@@ -18,7 +19,7 @@ from emoctl.engine.steering import (
 )
 from emoctl.errors import SteeringError
 
-PROMPT = [1, *range(5, 45)]
+PROMPT = (1, *range(5, 45))
 """Longer than the sliding windows of the tiny models."""
 
 START = 38
@@ -97,9 +98,7 @@ def test_a_receipt_counts_prompt_and_response(everywhere: bool, expected: int) -
 
     (done,) = generate(
         model,
-        PROMPT,
-        START,
-        [RolloutRequest(condition, NoiseKey(0, "s", "v", 0))],
+        [RolloutRequest(PROMPT, START, condition, NoiseKey(0, "s", "v", 0))],
         lambda s: prefill(model, PROMPT, START, s),
         SamplingParams(5, 1.0),
     )
@@ -112,13 +111,11 @@ def test_a_receipt_counts_prompt_and_response(everywhere: bool, expected: int) -
 def test_a_condition_that_steers_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bug that the field has most: the hook does not fire, and a steered cell is a baseline."""
     model = tiny_model()
-    request = RolloutRequest(steering(2, 3.0), NoiseKey(0, "s", "v", 0))
+    request = RolloutRequest(PROMPT, START, steering(2, 3.0), NoiseKey(0, "s", "v", 0))
 
     def play() -> list[Any]:
         completions = generate(
             model,
-            PROMPT,
-            START,
             [request],
             lambda s: prefill(model, PROMPT, START, s),
             SamplingParams(3, 1.0),

@@ -1,6 +1,8 @@
 """What is averaged, over which tokens, and of which layer."""
 
 import copy
+import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,15 +18,14 @@ from emoctl.models.loading import LoadedModel, load_model, wrap_model
 from emoctl.models.prompts import encode
 from emoctl.vectors import activations
 from emoctl.vectors.activations import (
-    BATCH_TOKENS,
     N_NEUTRAL_TOKENS,
     SINK_POSITIONS,
-    capture,
-    length_batches,
+    Reading,
     neutral_activations,
-    resid_of,
     text_means,
 )
+from emoctl.vectors.batches import BATCH_TOKENS, Batch, length_batches
+from emoctl.vectors.forward import show_resid
 
 TEXTS = [words(n, seed=n) for n in (40, 12, 60, 13, 25)]
 
@@ -50,38 +51,85 @@ def resid(model: LoadedModel, text: str) -> torch.Tensor:
     return torch.stack([*(s[0] for s in states[1:-1]), kept[0][0]], dim=1)
 
 
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool((a.double() - b.double()).abs().max() <= 1e-6 * b.double().abs().max())
+def close(a: torch.Tensor, b: torch.Tensor, within: float = 1e-6) -> bool:
+    return bool((a.double() - b.double()).abs().max() <= within * b.double().abs().max())
+
+
+def capture(model: LoadedModel, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """resid_post of every layer, under TransformerLens' names."""
+    captured: dict[str, torch.Tensor] = {}
+    with torch.inference_mode():
+        show_resid(
+            model,
+            ids,
+            range(model.n_layers),
+            lambda layer, resid: captured.update({resid_post(layer): resid.clone()}),
+        )
+    return captured
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_padding_never_enters_a_mean(name: str) -> None:
-    # Transformers' eager softmax is in float32, where float64's most negative number is -inf, so
-    # in float64 a padding token whose window holds padding alone is not a number.
-    model = toy_model(name, torch.float32 if name == "gemma2" else torch.float64)
-    together = text_means(model, TEXTS, 8)
-    alone = torch.cat([text_means(model, [text], 8) for text in TEXTS])
-    by_hand = torch.stack([resid(model, text)[8:].mean(0) for text in TEXTS])
+def test_means_equal_one_text_at_a_time_in_float64(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The means that text_means hands out are float32; here they are taken before that.
+    exact: list[torch.Tensor] = []
+    pooled = activations._batch_means
 
-    assert len(length_batches([len(text.split()) for text in TEXTS])) == 1, "they share a batch"
-    assert close(together, alone)
-    assert close(together, by_hand)
+    def keep(*given):  # type: ignore[no-untyped-def]
+        exact.append(pooled(*given))
+        return exact[-1]
+
+    monkeypatch.setattr(activations, "_batch_means", keep)
+    model = toy_model(name)
+    text_means(model, TEXTS, 8)
+    by_length = sorted(TEXTS, key=lambda text: len(text.split()))
+    by_hand = torch.stack([resid(model, text)[8:].mean(0) for text in by_length])
+    off_by_one = torch.stack([resid(model, text)[8:-1].mean(0) for text in by_length])
+
+    assert len(exact) == 1, "they share a batch, so all but the longest are padded"
+    # Transformers' eager attention has its softmax in float32 whatever the model's dtype.
+    within = 1e-6 if name == "gemma2" else 1e-12
+    assert exact[0].dtype == torch.float64
+    assert close(exact[0], by_hand, within)
+    assert not close(exact[0], off_by_one, 100 * within), "control"
 
 
-def test_without_the_mask_padding_would_enter(
+def test_padding_would_matter_if_it_were_pooled(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = text_means(model, TEXTS, 8)
 
-    def careless(model, token_ids):  # type: ignore[no-untyped-def]
-        resid, real = resid_of(model, token_ids)
-        return resid, torch.ones_like(real)
+    def careless(batch: Batch) -> tuple[int, ...]:
+        longest = max(len(tokens) for tokens in batch.token_ids)
+        return (longest,) * len(batch.token_ids)
 
-    monkeypatch.setattr(activations, "resid_of", careless)
+    monkeypatch.setattr(Batch, "lengths", property(careless))
     wrong = text_means(model, TEXTS, 8)
     longest = 2
     assert close(wrong[longest], right[longest]), "the longest text has no padding"
     assert not any(close(wrong[i], right[i]) for i in range(len(TEXTS)) if i != longest)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_padding_consists_of_reaches_no_text(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = toy_model(name)
+    right = text_means(model, TEXTS, 8)
+    plain = Batch.padded
+
+    def filled(batch: Batch, device: torch.device, first: int | None = None) -> torch.Tensor:
+        array = plain(batch, device)
+        for row, n_tokens in enumerate(batch.lengths):
+            array[row, n_tokens:] = 77
+            array[row, 0] = array[row, 0] if first is None else first
+        return array
+
+    monkeypatch.setattr(Batch, "padded", filled)
+    assert torch.equal(text_means(model, TEXTS, 8), right)
+    monkeypatch.setattr(Batch, "padded", lambda batch, device: filled(batch, device, first=77))
+    assert not close(text_means(model, TEXTS, 8), right), "control: a token before them does"
 
 
 def test_batches_stay_within_budget_and_hold_every_text_once() -> None:
@@ -95,13 +143,66 @@ def test_batches_stay_within_budget_and_hold_every_text_once() -> None:
     assert max(padded) > BATCH_TOKENS, "control: one text alone exceeds the budget"
 
 
-def test_batching_changes_nothing(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batching_changes_nothing(model: LoadedModel) -> None:
     one = text_means(model, TEXTS, 8)
     seen: list[int] = []
-    monkeypatch.setattr(activations, "length_batches", lambda n: length_batches(n, 60))
-    assert close(text_means(model, TEXTS, 8, seen.append), one)
+    several = text_means(model, TEXTS, 8, seen.append, reading=Reading(batch_tokens=60))
+    assert close(several, one)
     assert len(seen) > 1, "control: several batches"
     assert sum(seen) == len(TEXTS)
+
+
+def test_some_layers_are_those_of_all(model: LoadedModel) -> None:
+    every = text_means(model, TEXTS, 8)
+    some = text_means(model, TEXTS, 8, layers=(2, 0))
+    assert torch.equal(some, every[:, [2, 0]])
+    assert not torch.equal(some, every[:, [0, 2]]), "control: in the order asked for"
+    for wrong in ((), (4,), (-1,), (1, 1)):
+        with pytest.raises(ValueError, match="layers"):
+            text_means(model, TEXTS, 8, layers=wrong)
+
+
+@pytest.mark.parametrize("token_covariance", [False, True])
+def test_bits_do_not_depend_on_the_number_of_workers(
+    model: LoadedModel, token_covariance: bool
+) -> None:
+    def read(n_workers: int) -> list[torch.Tensor | None]:
+        reading = Reading(batch_tokens=60, n_workers=n_workers)
+        neutral = neutral_activations(
+            model, TEXTS, 8, token_covariance=token_covariance, reading=reading
+        )
+        made = (neutral.means, neutral.mean_norm, neutral.tokens, neutral.token_covariance)
+        return [text_means(model, TEXTS, 8, reading=reading), *made]
+
+    for one, three in zip(read(1), read(3), strict=True):
+        assert (one is None and three is None) or torch.equal(one, three)
+
+
+def test_no_activation_outlives_its_layer(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+    hoard: list[torch.Tensor] = []
+
+    def watched(own, ids, layers, on_resid, *, keeps):  # type: ignore[no-untyped-def]
+        def note(layer: int, resid: torch.Tensor) -> None:
+            on_resid(layer, resid)
+            seen.append(weakref.ref(resid))
+            hoard.extend([resid] * keeps)
+            alive.append(sum(ref() is not None for ref in seen))
+
+        show_resid(own, ids, layers, note)
+
+    def most_alive(*, keeps: bool) -> int:
+        alive.clear(), seen.clear()
+        monkeypatch.setattr(activations, "show_resid", partial(watched, keeps=keeps))
+        text_means(model, TEXTS * 4, 8, reading=Reading(100, 1))
+        neutral_activations(model, TEXTS, 8, token_covariance=True, reading=Reading(100, 1))
+        return max(alive)
+
+    assert most_alive(keeps=False) <= 2, "a block's input and its output"
+    assert most_alive(keeps=True) > 40, "control: one a layer and batch"
 
 
 def test_token_50_is_counted_from_0(model: LoadedModel) -> None:
@@ -156,15 +257,6 @@ def test_layer_i_is_the_hidden_state_i_plus_1(name: str) -> None:
         assert torch.equal(captured[resid_post(layer)], states[layer + 1])
         assert not close(captured[resid_post(layer)], states[layer]), "control: off by one"
     assert not close(captured[resid_post(model.n_layers - 1)], states[-1]), "after the final norm"
-
-
-def test_capture_leaves_no_hook_behind() -> None:
-    model = toy_model()
-    capture(model, torch.arange(5, 15)[None])
-    assert not any(block._forward_hooks for block in model.blocks)
-    with pytest.raises(IndexError):
-        capture(model, torch.tensor([[10**6]]))
-    assert not any(block._forward_hooks for block in model.blocks)
 
 
 def test_layer_i_is_transformer_lens_hook_out(world: Path) -> None:
@@ -231,3 +323,18 @@ def test_padding_on_the_embedded_model(embedded_model: LoadedModel) -> None:
     together = text_means(model, texts, 10)
     alone = torch.cat([text_means(model, [text], 10) for text in texts])
     assert torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().median()))
+
+
+@pytest.mark.model
+def test_bits_do_not_depend_on_the_number_of_threads(embedded_model: LoadedModel) -> None:
+    texts = ["The ferry left at nine, and the quay was empty. " * n for n in (5, 7, 20, 21, 30)]
+    before = torch.get_num_threads()
+    means = []
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        means.append(text_means(embedded_model, texts, 10, layers=(0, 9)))
+    other_batches = text_means(embedded_model, texts, 10, layers=(0, 9), reading=Reading(2048))
+    torch.set_num_threads(before)
+    assert torch.equal(*means)
+    assert not torch.equal(means[0], other_batches), "control: other batches do round otherwise"
+    assert close(means[0], other_batches, 1e-5)
