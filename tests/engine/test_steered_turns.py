@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-import torch
 from naive import float64_throughout
 from recorded import (
     LONG,
@@ -64,7 +63,7 @@ def test_turns_equal_one_long_pass(name: str) -> None:
                 changed = [*answers[:turn], [answer[0] + 1, *answer[1:]], *answers[turn + 1 :]]
                 other = referred(model, row, done, answers=changed)
                 kept = done.turn_ends[turn]
-                assert torch.equal(other[:kept], wanted[:kept])
+                assert (other - wanted)[:kept].abs().max() < 1e-6
                 assert (other - wanted)[kept:].abs().amax(1).min() > 1e-6, "control"
 
     for i, (row, done) in enumerate(zip(asked, played.completions, strict=True)):
@@ -140,7 +139,7 @@ def test_a_row_whose_answer_has_no_room_ends_for_its_length() -> None:
     for engine in (SteeredEngine(model, 4), ReferenceEngine(model, 4)):
         done = list(engine.play(asked, params, long_answer))
         assert {(c.stop, len(c.turn_ends)) for c in done} == {("length", 2)}
-        ends = [c for c in engine.play(asked, params)]
+        ends = list(engine.play(asked, params))
         assert {c.stop for c in ends} == {"end"}, "control: one turn ends of itself"
 
 
@@ -190,17 +189,17 @@ ENDS: dict[str, Callable[[int], SamplingParams]] = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-@pytest.mark.parametrize("poll", [1, 3, 8])
-def test_completions_equal_those_of_the_reference_engine(how: str, poll: int) -> None:
-    model, params = model_of("qwen2"), ENDS[how](20)
-    asked = [request(c, i, LONG, 2) for i, c in enumerate([*conditions(), *conditions()])]
+def test_completions_equal_those_of_the_reference_engine(how: str) -> None:
+    """Whether it is looked at every token or every eighth."""
+    model, params = model_of("qwen2"), ENDS[how](16)
+    asked = [request(c, i, LONG, 2) for i, c in enumerate([*conditions(), *conditions()[:3]])]
     engine = SteeredEngine(model, 5)
-    engine.poll = poll
     with float64_throughout():
-        ours = by_index(list(engine.play(asked, params)))
         theirs = by_index(list(ReferenceEngine(model, 5).play(asked, params)))
-
-    assert_same(ours, theirs)
+        for poll in (1, 8):
+            engine.poll = poll
+            ours = by_index(list(engine.play(asked, params)))
+            assert_same(ours, theirs)
     for done in ours:
         written = list(done.token_ids)
         assert done.stop == (
