@@ -28,7 +28,8 @@ from emoctl.models.loading import LoadedModel
 PROBE_PROMPT_TOKENS = 48
 PROBE_STEPS = 2
 
-Logits = Float[Tensor, "steps d_vocab"]
+Logits = Float[Tensor, "twins steps d_vocab"]
+"""Of the first row of a batch and of the last, which is its twin: kernels may treat ends apart."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Exactness:
     """What the probe saw."""
 
     exact: bool
-    """Whether a row's logits were bit-equal in batches of every tried size."""
+    """Whether a row's logits were bit-equal first and last in batches of every tried size."""
 
     row_counts: tuple[int, ...]
     single_row_differs: bool
@@ -51,11 +52,11 @@ def probe_exactness(model: LoadedModel, rows: int, engine: str = "reference") ->
 
 def _compare(decode: Callable[[int], Logits], rows: int) -> Exactness:
     counts = tuple(sorted({MIN_ROWS, 5, 7, max(rows // 2 + 1, MIN_ROWS), rows}))
-    first = decode(counts[0])
+    first, *others = (row for n in counts for row in decode(n))
     return Exactness(
-        exact=all(torch.equal(decode(n), first) for n in counts[1:]),
+        exact=all(torch.equal(row, first) for row in others),
         row_counts=counts,
-        single_row_differs=not torch.equal(decode(1), first),
+        single_row_differs=not torch.equal(decode(1)[0], first),
     )
 
 
@@ -77,13 +78,13 @@ def cascade_error(model: LoadedModel) -> float:
         reference = model.module(tensor, use_cache=False).logits[0, -PROBE_STEPS:]
     finally:
         handle.remove()
-    ours = _cascade_decode(model, MIN_ROWS)
+    ours = _cascade_decode(model, MIN_ROWS)[0]
     return float((ours - reference).abs().max() / reference.abs().max())
 
 
 @torch.inference_mode()
 def _cascade_decode(model: LoadedModel, rows: int) -> Logits:
-    """Logits of the first row over a few steps. Every third row is under its condition, and the
+    """Logits of the twins over a few steps. Every third row is under their condition, and the
     second row is a block longer."""
     engine, steering = SteeredEngine(model, rows), _steering(model)
     plain = Steering(steering.layer, torch.zeros_like(steering.added), everywhere=True)
@@ -92,38 +93,43 @@ def _cascade_decode(model: LoadedModel, rows: int) -> Logits:
     slots = Slots(
         engine.module, engine.blocks, engine.openings.cache_shape(), bank, rows, BLOCK, None
     )
-    for slot in range(rows):
-        condition = plain if slot % 3 else steering
+    for slot, row in enumerate(_with_twin(rows)):
+        condition = plain if row % 3 else steering
         slots.occupy(slot, store.under(condition), condition)
-        slots.feed_one(slot, [_token(model, slot, -1)] * (BLOCK + 5 if slot == 1 else 1))
+        slots.feed_one(slot, [_token(model, row, -1)] * (BLOCK + 5 if row == 1 else 1))
     seen = []
     for step in range(PROBE_STEPS):
-        tokens = [_token(model, slot, step) for slot in range(rows)]
+        tokens = [_token(model, row, step) for row in _with_twin(rows)]
         slots.next_ids[:] = torch.tensor(tokens, device=model.device)
         fed = slots.feed_one(0, tokens) if rows == 1 else slots.feed_live(rows)
-        seen.append(fed.logits[0])
-    return torch.stack(seen)
+        seen.append(fed.logits[[0, -1]])
+    return torch.stack(seen, dim=1)
 
 
 @torch.inference_mode()
 def _reference_decode(model: LoadedModel, rows: int) -> Logits:
-    """Logits of the first row, whose tokens do not depend on `rows`, over a few steps."""
+    """Logits of the twins, whose tokens do not depend on `rows`, over a few steps."""
     cache = DynamicCache()
     prompt = torch.tensor([_prompt(model)], device=model.device)
     model.module(prompt, past_key_values=cache, use_cache=True, logits_to_keep=1)
     cache.batch_repeat_interleave(rows)
     seen = []
     for step in range(PROBE_STEPS):
-        tokens = [[_token(model, row, step)] for row in range(rows)]
+        tokens = [[_token(model, row, step)] for row in _with_twin(rows)]
         ids = torch.tensor(tokens, device=model.device)
-        seen.append(_last_logits(model, ids, cache)[0])
-    return torch.stack(seen)
+        seen.append(_last_logits(model, ids, cache)[[0, -1]])
+    return torch.stack(seen, dim=1)
 
 
 def _last_logits(
     model: LoadedModel, token_ids: Tensor, cache: DynamicCache
 ) -> Float[Tensor, "rows d_vocab"]:
     return model.module(token_ids, past_key_values=cache, use_cache=True).logits[:, -1]
+
+
+def _with_twin(rows: int) -> list[int]:
+    """What each row of a batch is: the last one is the first one again."""
+    return [*range(rows - 1), 0]
 
 
 def _prompt(model: LoadedModel) -> list[int]:
