@@ -10,6 +10,13 @@ MARGIN = 1e-2
 """How far below the best single-precision score a token may lie and still be looked at again; such
 a score errs by less than a hundredth of this."""
 
+UNRESOLVED = 2**18
+"""Of the 2³² values of 1 - u, how many of the largest single precision cannot tell apart well
+enough. Their tokens are scored as if they had the next one, which is too high; where one of them
+comes near the best, all are scored again."""
+
+RESOLVED = 1 - UNRESOLVED / 2**32
+
 
 def sample(
     logits: Float[Tensor, "rows d_vocab"],
@@ -54,16 +61,25 @@ def draw(
 def _draw_row(
     logits: Float[Tensor, " d_vocab"], words: Int[Tensor, " 2"], temperature: float
 ) -> Int[Tensor, ""]:
-    bits = noise_bits(words[None], len(logits))[0]
-    # 1 - u, where it is small: single precision resolves the large noises that way
-    rest = bits.bitwise_not_().to(torch.float32).add_(2.0**31 + 0.5).mul_(2.0**-32)
-    score = rest.neg_().log1p_().neg_().log_().neg_()
-    score.add_(logits, alpha=1 / temperature)
+    # 1 - u instead of u: single precision resolves the large noises that way
+    bits = noise_bits(words[None], len(logits))[0].bitwise_xor_(2**31 - 1)
+    rest = bits.view(torch.uint32).to(torch.float32).add_(0.5).mul_(2.0**-32)
+    score = (
+        rest.clamp_(max=RESOLVED)
+        .neg_()
+        .log1p_()
+        .neg_()
+        .log_()
+        .neg_()
+        .add_(logits, alpha=1 / temperature)
+    )
     best, token = score.max(dim=0)
     is_near = score >= best - MARGIN
-    if int(is_near.sum()) == 1:
+    near = token[None] if int(is_near.sum()) == 1 else is_near.nonzero()[:, 0]
+    if bool(((bits[near] < 0) & (bits[near] >= -UNRESOLVED)).any()):
+        return sample(logits[None], words[None], temperature)[0]
+    if len(near) == 1:
         return token
-    near = is_near.nonzero()[:, 0]
     noise = gumbels(words[None], len(logits))[0, near]
     return near[(logits[near].double() / temperature + noise).argmax()]
 
