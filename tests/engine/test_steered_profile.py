@@ -12,8 +12,9 @@ from recorded import record
 from tiny_models import tiny_model
 from torch import Tensor
 
-from emoctl.engine import cascade, collect
+from emoctl.engine import attention, cascade, collect
 from emoctl.engine.bank import SteeringBank
+from emoctl.engine.exactness import probe_exactness
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.play import SteeredEngine
 from emoctl.engine.rollout import RolloutRequest, SamplingParams
@@ -146,8 +147,6 @@ def test_bits_depend_on_the_slot_where_merges_are_not_in_whole_lanes(
     tiny_float32: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control, on processors that take more than one number at a time by a path of its own."""
-    from emoctl.engine import attention
-
     monkeypatch.setattr(attention, "LANES", 1)
     alone = torch.sigmoid(numbers := torch.linspace(-9, 9, 999))
     if all(torch.equal(torch.sigmoid(x[None])[0], y) for x, y in zip(numbers, alone, strict=True)):
@@ -215,3 +214,29 @@ def test_changing_a_mate_changes_no_other_bit(tiny_float32: LoadedModel, what: s
 
     equal = {row: torch.equal(first[row], second[row]) for row in first}
     assert [row for row, same in equal.items() if not same] == ["row 1"]
+
+
+def test_the_probe_looks_at_the_last_row_too(
+    tiny_float32: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that rounds only the last row of a batch otherwise is told apart."""
+    assert probe_exactness(tiny_float32, 8, "cascade").exact
+    real = Slots.feed_live
+
+    def other_at_the_end(self: Slots, n_live: int) -> Any:
+        fed = real(self, n_live)
+        nudged = fed.logits.clone()
+        nudged[-1] = nudged[-1].nextafter(torch.tensor(torch.inf))
+        return replace(fed, logits=nudged)
+
+    monkeypatch.setattr(Slots, "feed_live", other_at_the_end)
+
+    assert not probe_exactness(tiny_float32, 8, "cascade").exact
+
+
+@pytest.mark.parametrize("engine", ["cascade", "reference"])
+@pytest.mark.model
+def test_the_probe_finds_the_real_model_exact(embedded_model: LoadedModel, engine: str) -> None:
+    seen = probe_exactness(embedded_model, 16, engine)
+    assert seen.exact
+    assert seen.single_row_differs
