@@ -7,11 +7,15 @@ This is arithmetic over queries, keys and values. It knows no model, no cache an
 Sources: the merge is equation 2 of Hydragen (arXiv 2402.05099); the kernels are PyTorch's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+LANES = 64
+"""How many numbers an elementwise kernel of a CPU takes at a time divides this."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,38 @@ def _attend_plainly(
 
 def merge(first: Part, second: Part) -> Part:
     """Both parts as one. A part of no weight leaves the other's bits alone."""
-    weight = torch.sigmoid(second.lse - first.lse)[..., None].to(first.output.dtype)
+    weight = _share(second.lse, first.lse)[..., None].to(first.output.dtype)
     return Part(
-        torch.lerp(first.output, second.output, weight), torch.logaddexp(first.lse, second.lse)
+        torch.lerp(first.output, second.output, weight), _log_of_sum(first.lse, second.lse)
     )
 
 
 def with_sink(part: Part, sink: Float[Tensor, " heads queries"]) -> Part:
     """A part after a logit that takes weight and gives nothing: an attention sink."""
-    weight = torch.sigmoid(part.lse - sink)[..., None].to(part.output.dtype)
-    return Part(part.output * weight, torch.logaddexp(part.lse, sink.expand_as(part.lse)))
+    sinks = sink.expand_as(part.lse)
+    weight = _share(part.lse, sinks)[..., None].to(part.output.dtype)
+    return Part(part.output * weight, _log_of_sum(part.lse, sinks))
+
+
+def _share(own: Float[Tensor, "*lses"], other: Float[Tensor, "*lses"]) -> Float[Tensor, "*lses"]:
+    """exp(own) as a share of exp(own) + exp(other)."""
+    return _in_whole_lanes(torch.sigmoid, own - other)
+
+
+def _log_of_sum(
+    first: Float[Tensor, "*lses"], second: Float[Tensor, "*lses"]
+) -> Float[Tensor, "*lses"]:
+    return _in_whole_lanes(torch.logaddexp, first, second)
+
+
+def _in_whole_lanes(
+    function: Callable[..., Tensor], *numbers: Float[Tensor, "*numbers"]
+) -> Float[Tensor, "*numbers"]:
+    """An elementwise function, with bits that do not depend on where a number stands: a CPU takes
+    several at a time, and what is left over by another path, which rounds otherwise."""
+    n = numbers[0].numel()
+    padded = [torch.nn.functional.pad(x.flatten(), (0, -n % LANES)) for x in numbers]
+    return function(*padded)[:n].view_as(numbers[0])
 
 
 def grouped(

@@ -71,10 +71,11 @@ def request(
     return RolloutRequest(tuple(prompt), len(prompt) - lead, condition, key)
 
 
-def mixed_requests(each: int = 2) -> list[RolloutRequest]:
-    """Every condition on two prompts, one of them with a lead, all mixed up."""
-    cells = [(p, lead, c) for p, lead in ((LONG, 0), (SHORT, LEAD)) for c in conditions()]
-    rows = [cell for cell in cells for _ in range(each)]
+def mixed_requests() -> list[RolloutRequest]:
+    """Every condition on two prompts, one of them with a lead, all mixed up, and some twice."""
+    known = conditions()
+    cells = [(p, lead, c) for p, lead in ((LONG, 0), (SHORT, LEAD)) for c in known]
+    rows = [*cells, *cells[1:4]]
     order = [i * 5 % len(rows) for i in range(len(rows))]
     assert sorted(order) == list(range(len(rows)))
     return [request(rows[i][2], i, rows[i][0], rows[i][1]) for i in order]
