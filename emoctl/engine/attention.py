@@ -84,9 +84,7 @@ def _attend_plainly(
 def merge(first: Part, second: Part) -> Part:
     """Both parts as one. A part of no weight leaves the other's bits alone."""
     weight = _share(second.lse, first.lse)[..., None].to(first.output.dtype)
-    return Part(
-        torch.lerp(first.output, second.output, weight), _log_of_sum(first.lse, second.lse)
-    )
+    return Part(torch.lerp(first.output, second.output, weight), _log_of_sum(first.lse, second.lse))
 
 
 def with_sink(part: Part, sink: Float[Tensor, " heads queries"]) -> Part:

@@ -33,6 +33,12 @@ class Row:
     read: list[Readings] = field(default_factory=list)
 
     @property
+    def n_positions(self) -> int:
+        """Tokens that the model has seen of the row; the one that it wrote last is not among
+        them."""
+        return self.request.response_start - 1 + self.n_fed
+
+    @property
     def turn(self) -> int:
         """Which turn is being written, from 0."""
         return len(self.turn_ends)
@@ -48,12 +54,18 @@ class Row:
         return self.written[self.turn_ends[-1] if self.turn_ends else 0 :]
 
     def write(
-        self, token: int, logprob: float, params: SamplingParams, eos_ids: Collection[int]
+        self,
+        token: int,
+        logprob: float,
+        params: SamplingParams,
+        eos_ids: Collection[int],
+        context: int,
     ) -> Stop | None:
         """Take a drawn token; how the turn stops with it, None where it goes on."""
         self.written.append(token)
         self.logprob += logprob
-        return stop_of(self.turn_tokens, params, eos_ids)
+        is_full = self.n_positions >= context
+        return stop_of(self.turn_tokens, params, eos_ids) or ("length" if is_full else None)
 
     def feed(self, n: int, added: SteeringCount, read: Readings | None) -> None:
         """Take note of tokens that the model was fed, and of what was added and read there."""
@@ -72,8 +84,7 @@ class Row:
         request = self.request
         mean = self.added_norm / self.n_steered if self.n_steered else 0.0
         count = SteeringCount(self.n_steered, mean)
-        n_positions = request.response_start - 1 + self.n_fed
-        expected = n_positions - request.steering.steer_from(request.response_start)
+        expected = self.n_positions - request.steering.steer_from(request.response_start)
         check_count(request.steering, count, expected, f"rollout {request.noise.rollout}")
         return Completion(
             index=self.index,

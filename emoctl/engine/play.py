@@ -131,8 +131,9 @@ class _Play:
     def _steps(self) -> dict[int, Stop]:
         """A few tokens for every live row: which rows stop, by slot, and how."""
         n = len(self.rows)
+        room = self.model.context - max(row.n_positions for row in self.rows)
         taken = []
-        for ahead in range(self.engine.poll):
+        for ahead in range(min(self.engine.poll, room)):
             fed = self.slots.feed_live(n)
             taken.append((fed, *self._draw(range(n), fed.logits[:n], ahead)))
         stops: dict[int, Stop] = {}
@@ -141,7 +142,7 @@ class _Play:
             for row, (token, logprob, added, read) in zip(self.rows, drawn, strict=True):
                 if row.slot not in stops:
                     row.feed(1, added, read)
-                    stop = row.write(token, logprob, self.params, self.model.eos_ids)
+                    stop = self._written(row, token, logprob)
                     stops.update({row.slot: stop} if stop else {})
         for slot in stops:
             self.slots.set_length(slot, self.rows[slot].n_fed)
@@ -166,7 +167,8 @@ class _Play:
                 row = self.rows[slot]
                 answer = self.respond(row.index, row.turn_tokens)
                 if answer is None or not self._fits(row, answer):
-                    yield row.complete(stop, self.engine.probe)
+                    last = stop if answer is None else "length"
+                    yield row.complete(last, self.engine.probe)
                     done.append(slot)
                     continue
                 next_stop = self._extend(row, answer)
@@ -213,8 +215,11 @@ class _Play:
 
     def _write(self, row: Row, logits: Float[Tensor, "1 d_vocab"]) -> Stop | None:
         tokens, logprobs = self._draw([row.slot], logits)
-        return row.write(int(tokens), float(logprobs), self.params, self.model.eos_ids)
+        return self._written(row, int(tokens), float(logprobs))
+
+    def _written(self, row: Row, token: int, logprob: float) -> Stop | None:
+        model = self.model
+        return row.write(token, logprob, self.params, model.eos_ids, model.context)
 
     def _fits(self, row: Row, answer: Sequence[int]) -> bool:
-        n_prefix = row.request.response_start - 1
-        return n_prefix + row.n_fed + len(answer) + 2 <= self.model.context
+        return row.n_positions + len(answer) + 2 <= self.model.context

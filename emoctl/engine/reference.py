@@ -86,11 +86,13 @@ class ReferenceEngine:
         said = done
         while answer is not None:
             prompt = (*request.prompt, *said.token_ids, *answer)
-            if len(prompt) + 1 > self.model.context:
-                break
+            room = self.model.context - len(prompt) + 1
+            if room < 2:
+                return replace(done, stop="length")
             noise = replace(request.noise, turn=request.noise.turn + 1)
             request = replace(request, prompt=prompt, noise=noise)
-            (said,) = self._batch([request], params)
+            fitting = replace(params, max_new_tokens=min(params.max_new_tokens, room))
+            (said,) = self._batch([request], fitting)
             done = _joined(done, said)
             answer = respond(done.index, said.token_ids)
         return done

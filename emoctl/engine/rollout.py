@@ -56,7 +56,7 @@ class Completion:
     """Written tokens of all turns; a turn that stopped by itself has its end-of-sequence token."""
 
     stop: Stop
-    """How the last turn stopped."""
+    """How the last turn stopped; `length` too where the context had no room for the next one."""
 
     mean_logprob: float
     """Nats a token, under the steered model at temperature 1."""

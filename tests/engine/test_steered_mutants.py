@@ -310,10 +310,7 @@ def layers_share_the_first_ones_groups(patch: Patch) -> None:
     def first(*args: Any) -> list[tuple[Group, ...]]:
         by_layer = real(*args)
         return [
-            tuple(
-                replace(group, keys=own[0].keys, values=own[0].values)
-                for group in by_layer[0]
-            )
+            tuple(replace(group, keys=own[0].keys, values=own[0].values) for group in by_layer[0])
             for own in by_layer
         ]
 
@@ -358,8 +355,7 @@ def slots_swap_their_vectors(patch: Patch) -> None:
 
     def flipped(self: SteeringBank, number: int, at: slice) -> Any:
         self.index[number] = self.index[number].flip(0)
-        made = hook(self, number, at)
-        return made
+        return hook(self, number, at)
 
     patch.setattr(SteeringBank, "_hook", flipped)
 
@@ -465,9 +461,7 @@ def test_no_mistake_shows_without_one(name: str) -> None:
     assert error_of(name) <= TOLERANCE
 
 
-@pytest.mark.parametrize(
-    "mistake", ["decoded_tokens_are_not_steered", "prefix_ends_a_token_late"]
-)
+@pytest.mark.parametrize("mistake", ["decoded_tokens_are_not_steered", "prefix_ends_a_token_late"])
 def test_receipts_alone_show_steering_that_misses_positions(
     mistake: str, monkeypatch: Patch
 ) -> None:
