@@ -3,6 +3,7 @@
 All peers get the same token ids and the same vectors.
 """
 
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,27 @@ class Subject:
         return (self.layer + 1) / self.shape.n_layers
 
     def describe(self) -> dict[str, Any]:
-        """For the results."""
+        """For the results; what they may not mix."""
         from dataclasses import asdict
 
-        return {"shape": asdict(self.shape), "layer": self.layer, "name": self.folder.name}
+        return {
+            "shape": asdict(self.shape),
+            "layer": self.layer,
+            "name": self.folder.name,
+            "engine": engine_digest(),
+        }
+
+
+def engine_digest() -> str:
+    """Of the engine's source and the peers', so that figures of two versions do not mix."""
+    import emoctl.engine
+    from benchmarks import peers
+
+    digest = hashlib.sha256()
+    for package in (emoctl.engine, peers):
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def find_subject(model: str, longest: int) -> Subject:

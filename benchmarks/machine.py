@@ -76,7 +76,8 @@ def describe_machine() -> dict[str, Any]:
     import psutil
     import torch
 
-    build = [line.strip(" -") for line in torch.__config__.show().splitlines()]
+    lines = torch.__config__.show().replace(", ", "\n").splitlines()
+    build = [line.strip(" -").removeprefix("Build settings: ") for line in lines]
     return {
         "cpu": _cpu_model(),
         "cores": cores(),
@@ -85,7 +86,7 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "blas": [line for line in build if "MKL" in line or "BLAS" in line][:3],
+        "blas": [word for word in build if word.startswith(("BLAS_INFO", "Intel(R)"))],
     }
 
 

@@ -24,7 +24,7 @@ AXIS_NEW = 5
 SHORT_NEW, SLOW_REPEATS, REPEATS = 16, 2, 5
 SLOW_TRIAL_ROWS, TRIAL_NEW = 2, 3
 HUGE_PROMPT, HUGE_ROWS, HUGE_NEW = 4096, 256, 16
-VARIANTS = ("no-cascade", "no-split", "int8")
+VARIANTS = ("no-cascade", "no-split", "no-packing", "int8")
 
 
 @dataclass(frozen=True)

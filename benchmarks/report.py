@@ -1,7 +1,8 @@
 """A results file → tables. What was not run is a dash, what was extrapolated has a star."""
 
+from collections.abc import Iterable
+
 from benchmarks.machine import STOLEN_LIMIT
-from benchmarks.plan import NEW
 from benchmarks.results import Results
 from benchmarks.roofline import Step, prompt_copies
 from benchmarks.roster import ROSTER, Size
@@ -122,8 +123,9 @@ def _peer_row(
 
 def axes_table(results: Results) -> Table:
     """Ours against fair HF."""
+    cases = samples_of(results, "axes")
     rows = []
-    for size, case in sorted(samples_of(results, "axes").items(), key=lambda item: _order(item[0])):
+    for size, case in sorted(cases.items(), key=lambda item: _order(item[0])):
         ours, fair = case.get("ours"), case.get("fair-hf")
         if ours is None or fair is None:
             continue
@@ -149,12 +151,14 @@ def axes_table(results: Results) -> Table:
         "ours step ms",
         "fair HF step ms",
         "step ratio",
-        f"ours {NEW} tokens s",
-        "fair HF s",
+        "ours whole s",
+        "fair HF whole s",
         "ratio",
         "share of roofline",
     )
-    return Table("Ours against fair HF, one axis at a time", columns, tuple(rows), (STAR,))
+    return Table(
+        "Ours against fair HF, one axis at a time: " + _wholes(cases), columns, tuple(rows), (STAR,)
+    )
 
 
 def conditions_table(results: Results) -> Table:
@@ -186,17 +190,18 @@ def conditions_table(results: Results) -> Table:
         "× one condition",
         "L/n + K(1 − L/n)",
         "ours step ms",
-        f"ours {NEW} tokens s",
-        "fair HF s",
+        "ours whole s",
+        "fair HF whole s",
         "ratio",
     )
-    return Table("Conditions", columns, tuple(rows), (STAR,))
+    return Table("Conditions: " + _wholes(cases), columns, tuple(rows), (STAR,))
 
 
 def ablation_table(results: Results) -> Table:
     """Ours with parts switched off."""
+    cases = samples_of(results, "ablation")
     rows = []
-    for size, case in samples_of(results, "ablation").items():
+    for size, case in cases.items():
         base = case.get("ours")
         for label, sample in case.items():
             rows.append(
@@ -210,8 +215,8 @@ def ablation_table(results: Results) -> Table:
                     sample.refusal or "",
                 )
             )
-    columns = ("what", "layout", "first tokens s", "step ms", f"{NEW} tokens s", "× ours", "note")
-    return Table("Ablation", columns, tuple(rows), (STAR,))
+    columns = ("what", "layout", "first tokens s", "step ms", "whole s", "× ours", "note")
+    return Table("Ablation: " + _wholes(cases), columns, tuple(rows), (STAR,))
 
 
 def memory_table(results: Results) -> Table:
@@ -231,7 +236,7 @@ def memory_table(results: Results) -> Table:
                 )
             )
     columns = ("job", "peer", "before GiB", "peak GiB", "s", "note")
-    return Table("Memory, one process, one thread", columns, tuple(rows))
+    return Table("Memory, one process", columns, tuple(rows))
 
 
 def roofline_table(results: Results) -> Table:
@@ -275,6 +280,12 @@ def _ratio(slower: list[float], faster: list[float]) -> str:
 
 def _named(size: Size) -> str:
     return f"{size.conditions} × {size.rows} × {size.new_tokens}"
+
+
+def _wholes(sizes: Iterable[Size]) -> str:
+    """`whole is 64 new tokens`."""
+    tokens = sorted({size.new_tokens for size in sizes})
+    return f"whole is {' or '.join(map(str, tokens))} new tokens"
 
 
 def _order(size: Size) -> tuple[int, int]:

@@ -57,7 +57,7 @@ class Results:
     path: Path
     machine: dict[str, Any]
     model: dict[str, Any]
-    """Shape, steered layer and prompt digest."""
+    """Its name, shape and steered layer, and a digest of the engine's source."""
 
     records: list[Record] = field(default_factory=list)
 
@@ -93,12 +93,13 @@ def open_results(path: Path, machine: dict[str, Any], model: dict[str, Any]) -> 
     """The file's records if it is there, else none.
 
     Raises:
-        ResultsError: it was made on another machine or with another model.
+        ResultsError: it was made on another machine, or with another model or engine.
     """
     if not path.is_file():
         return Results(path, machine, model)
     found = read_results(path)
-    for name, here, there in (("machine", machine, found.machine), ("model", model, found.model)):
+    pairs = (("machine", machine, found.machine), ("model or engine", model, found.model))
+    for name, here, there in pairs:
         if here != there:
             raise ResultsError(f"{path} is of another {name}; give another file, or remove it")
     return found

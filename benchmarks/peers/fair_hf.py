@@ -15,7 +15,7 @@ def run(module: Any, job: Job) -> Outcome:
     watch = Watch(job.keep_outputs)
     generator = torch.Generator().manual_seed(job.seed)
     for condition in job.conditions:
-        with added(module, condition), watch.condition(module.lm_head):
+        with added(module, condition), watch.passes(module.lm_head):
             watch.tokens += decode(module, job, generator)
     return watch.outcome("transformers", keep_tokens=job.keep_outputs)
 

@@ -17,8 +17,8 @@ def run(module: Any, job: Job) -> Outcome:
     watch = Watch(job.keep_outputs)
     for condition in job.conditions:
         # sampled rows fork after the prompt without its last token; the next pass speaks for all
-        earlier = 0 if job.greedy else 1
-        with added(module, condition), watch.condition(module.lm_head, earlier):
+        skipped = 0 if job.greedy else 1
+        with added(module, condition), watch.passes(module.lm_head, skipped):
             watch.tokens += decode(module, job)
     return watch.outcome("transformers", keep_tokens=job.keep_outputs)
 

@@ -59,29 +59,29 @@ class Watch:
     keep_logits: bool
     started: float = field(default_factory=time.perf_counter)
     ended: list[list[float]] = field(default_factory=list)
-    """One list a condition."""
+    """From the pass on that gave the last row its first token; a list for each way through."""
 
     first_logits: list[tuple[float, ...]] = field(default_factory=list)
     tokens: list[tuple[int, ...]] = field(default_factory=list)
 
     @contextmanager
-    def condition(self, head: Any, forwards_before_token: int = 0) -> Iterator[None]:
-        """Time the passes through `head`, the module that gives logits."""
+    def passes(self, head: Any, skipped: int = 0, conditions: int = 1) -> Iterator[None]:
+        """Time the passes through `head`, the module that gives logits. After `skipped` passes
+        without meaning, one pass gives the first tokens of each of the conditions."""
         begun = time.perf_counter()
         ended: list[float] = []
 
         def note(_module: Any, _inputs: Any, logits: Any) -> None:
             ended.append(time.perf_counter() - begun)
-            if self.keep_logits and len(ended) == forwards_before_token + 1:
-                last = logits[0, -1].float()
-                self.first_logits.append(tuple(last.tolist()))
+            if self.keep_logits and skipped < len(ended) <= skipped + conditions:
+                self.first_logits.append(tuple(logits[0, -1].tolist()))
 
         handle = head.register_forward_hook(note)
         try:
             yield
         finally:
             handle.remove()
-        self.ended.append(ended[forwards_before_token:])
+        self.ended.append(ended[skipped + conditions - 1 :])
 
     def outcome(self, *packages: str, keep_tokens: bool) -> Outcome:
         """What was seen, up to now."""

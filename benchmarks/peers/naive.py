@@ -13,7 +13,7 @@ def run(module: Any, job: Job) -> Outcome:
     watch = Watch(job.keep_outputs)
     seed_torch(job.seed)
     for condition in job.conditions:
-        with added(module, condition), watch.condition(module.lm_head):
+        with added(module, condition), watch.passes(module.lm_head):
             watch.tokens += transformers_generate(module, job)
     return watch.outcome("transformers", keep_tokens=job.keep_outputs)
 

@@ -17,7 +17,7 @@ def run(module: Any, job: Job) -> Outcome:
     for condition in job.conditions:
         controlled = ControlModel(module, [condition.layer])
         controlled.set_raw_control({condition.layer: torch.tensor(condition.added)})
-        with watch.condition(module.lm_head):
+        with watch.passes(module.lm_head):
             watch.tokens += transformers_generate(controlled, job)
         controlled.unwrap()
     return watch.outcome("transformers", "repeng", keep_tokens=job.keep_outputs)

@@ -16,7 +16,7 @@ def run(module: Any, job: Job) -> Outcome:
     seed_torch(job.seed)
     for condition in job.conditions:
         vector = SteeringVector({condition.layer: torch.tensor(condition.added)})
-        with torch.inference_mode(), vector.apply(module), watch.condition(module.lm_head):
+        with torch.inference_mode(), vector.apply(module), watch.passes(module.lm_head):
             watch.tokens += transformers_generate(module, job)
     return watch.outcome("transformers", "steering-vectors", keep_tokens=job.keep_outputs)
 

@@ -40,7 +40,7 @@ def run(bridge: Any, job: Job) -> Outcome:
         with (
             torch.inference_mode(),
             bridge.hooks(fwd_hooks=[(name, steer)]),
-            watch.condition(bridge.unembed),
+            watch.passes(bridge.unembed),
         ):
             written = bridge.generate(
                 prompt,

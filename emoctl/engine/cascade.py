@@ -11,7 +11,6 @@ at hand consists of is a `Pass`, a value that holds for one forward call. This f
 prefixes; it does not know what is steered, sampled or scored.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,6 +27,7 @@ from emoctl.engine.attention import Part, Scores, attend, grouped, merge, with_s
 from emoctl.engine.prefix import Prefix
 from emoctl.engine.suffix import Places, SuffixCache, suffix_mask
 from emoctl.errors import ModelError
+from emoctl.models.twin import twin_module
 
 CASCADE = "emoctl_cascade"
 QUERIES_MULTIPLE = 4
@@ -289,7 +289,6 @@ def _padded(rows: Sequence[int], queries_a_row: int) -> list[int]:
 def cascade_module(module: Any) -> Any:
     """A module of the same parameters, the same tensors, whose attention is `cascade`."""
     AttentionInterface.register(CASCADE, cascade)
-    shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
-    ours = copy.deepcopy(module, memo=shared)
+    ours = twin_module(module)
     ours.set_attn_implementation(CASCADE)
     return ours

@@ -35,6 +35,11 @@ class Engine(Protocol):
         """What the manifest calls it."""
         ...
 
+    @property
+    def model(self) -> LoadedModel:
+        """The model as this engine computes it."""
+        ...
+
     def play(
         self,
         requests: Sequence[RolloutRequest],

@@ -46,8 +46,10 @@ class Exactness:
 
 def probe_exactness(model: LoadedModel, rows: int, engine: str = "reference") -> Exactness:
     """Decode the same row beside different numbers of others, up to `rows`, and compare bits."""
-    decode = {"reference": _reference_decode, "cascade": _cascade_decode}[engine]
-    return _compare(lambda n: decode(model, n), rows)
+    if engine == "reference":
+        return _compare(lambda n: _reference_decode(model, n), rows)
+    steered = SteeredEngine(model, rows)
+    return _compare(lambda n: _cascade_decode(steered, n), rows)
 
 
 def _compare(decode: Callable[[int], Logits], rows: int) -> Exactness:
@@ -78,15 +80,15 @@ def cascade_error(model: LoadedModel) -> float:
         reference = model.module(tensor, use_cache=False).logits[0, -PROBE_STEPS:]
     finally:
         handle.remove()
-    ours = _cascade_decode(model, MIN_ROWS)[0]
+    ours = _cascade_decode(SteeredEngine(model, MIN_ROWS), MIN_ROWS)[0]
     return float((ours - reference).abs().max() / reference.abs().max())
 
 
 @torch.inference_mode()
-def _cascade_decode(model: LoadedModel, rows: int) -> Logits:
+def _cascade_decode(engine: SteeredEngine, rows: int) -> Logits:
     """Logits of the twins over a few steps. Every third row is under their condition, and the
     second row is a block longer."""
-    engine, steering = SteeredEngine(model, rows), _steering(model)
+    model, steering = engine.model, _steering(engine.model)
     plain = Steering(steering.layer, torch.zeros_like(steering.added), everywhere=True)
     store = PrefixStore(model, _prompt(model), {steering.layer})
     bank = SteeringBank([steering, plain], rows, model.device, model.dtype)

@@ -46,6 +46,7 @@ class Openings:
         self._store: PrefixStore | None = None
         self._shape: CacheShape | None = None
         self._layers: frozenset[int] = frozenset()
+        self._plain = True
         self._open: dict[tuple[object, ...], Opening] = {}
         self._to_come: Counter[tuple[object, ...]] = Counter()
 
@@ -53,6 +54,9 @@ class Openings:
         """Prepare for these requests, and no others."""
         everywhere = [r.steering for r in requests if r.steering.everywhere]
         self._layers = frozenset(s.layer for s in everywhere if not s.is_zero)
+        self._plain = self.probe is not None or any(
+            r.steering.is_zero or not r.steering.everywhere for r in requests
+        )
         self._to_come = Counter(_key(request) for request in requests)
         self._open.clear()
 
@@ -92,9 +96,11 @@ class Openings:
     def _prefixes(self, request: RolloutRequest) -> PrefixStore:
         head = request.prompt[: request.response_start - 1]
         store = self._store
-        if store is None or store.token_ids != head or not self._layers <= store.layers:
+        if store is None or not store.serves(head, self._layers, plain=self._plain):
             self._store = store = None  # let go of the old one before the new one is made
-            self._store = store = PrefixStore(self.model, head, self._layers, self.probe)
+            self._store = store = PrefixStore(
+                self.model, head, self._layers, self.probe, self._plain
+            )
         return store
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from emoctl.engine.bank import SteeringBank
 from emoctl.engine.cascade import cascade_module
 from emoctl.engine.collect import Row
+from emoctl.engine.linear import PackedLinears
 from emoctl.engine.memory import MemoryPlan, available_bytes, fit, plan_memory
 from emoctl.engine.opening import Openings
 from emoctl.engine.readings import Probe
@@ -34,6 +35,7 @@ from emoctl.engine.sampling import draw, logprobs_of
 from emoctl.engine.schedule import Admission, Move, Schedule
 from emoctl.engine.slots import MIN_ROWS, Slots
 from emoctl.models.loading import LoadedModel, decoder_blocks
+from emoctl.models.twin import twin
 
 POLL = {"cuda": 8}
 """Steps between two looks at what was drawn, where a look waits for the device; elsewhere 1."""
@@ -55,11 +57,16 @@ class SteeredEngine:
         memory_share: float = 1.0,
     ) -> None:
         """`memory_share` of what is free is this engine's to take."""
-        self.model, self.rows, self.probe = model, rows, probe
-        self.memory_share = memory_share
-        self.module = cascade_module(model.module)
+        packed = PackedLinears(model.module)
+        self.model = twin(model)
+        packed.install(self.model.module)
+        self.rows, self.probe, self.memory_share = rows, probe, memory_share
+        self.module = packed.install(cascade_module(model.module))
         self.blocks = decoder_blocks(self.module)
-        self.openings = Openings(model, probe)
+        self.openings = Openings(self.model, probe)
+        self.packed = packed.in_use
+        """Whether linear layers compute with packed weights."""
+
         self.poll = POLL.get(model.device.type, 1)
 
     def play(

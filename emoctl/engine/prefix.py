@@ -15,7 +15,7 @@ over.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,13 +61,24 @@ class PrefixStore:
         token_ids: Sequence[int],
         layers: Iterable[int],
         probe: Probe | None = None,
+        plain: bool = True,
     ) -> None:
-        """Compute the plain prefix, and keep the residual stream that `layers` put out."""
+        """Compute the plain prefix, and keep the residual stream that `layers` put out; no layer
+        above them where no `plain` prefix will be asked for."""
         self.model = model
         self.probe = probe if probe and probe.prompt else None
         self.token_ids, self.layers = tuple(token_ids), frozenset(layers)
+        self._depth = None if plain or not self.layers else max(self.layers) + 1
         self._resid: dict[int, Float[Tensor, "1 pos d_model"]] = {}
         self.plain = self._compute_plain()
+
+    def serves(self, token_ids: Sequence[int], layers: Iterable[int], *, plain: bool) -> bool:
+        """Whether this is the store of that prompt, for conditions that steer these layers."""
+        return (
+            self.token_ids == tuple(token_ids)
+            and frozenset(layers) <= self.layers
+            and not (plain and self._depth is not None)
+        )
 
     @torch.inference_mode()
     def under(self, steering: Steering) -> Prefix:
@@ -77,6 +88,8 @@ class PrefixStore:
             KeyError: the store was made without this condition's layer.
         """
         if steering.is_zero or not steering.everywhere or not self.token_ids:
+            if self._depth is not None:
+                raise ValueError("the plain prefix was left unfinished, and is asked for")
             return self.plain
         resid = self._resid[steering.layer]
         steered = resid + steering.added.to(resid)
@@ -97,7 +110,10 @@ class PrefixStore:
     def _compute_plain(self) -> Prefix:
         cache, read = DynamicCache(), None
         if self.token_ids:
-            with _kept(self.model.blocks, self.layers, self._resid):
+            with (
+                _kept(self.model.blocks, self.layers, self._resid),
+                _stopped_at(self.model.blocks, self._depth),
+            ):
                 read = self._forward(cache)
         return Prefix(
             n_tokens=len(self.token_ids),
@@ -109,7 +125,7 @@ class PrefixStore:
 
     def _forward(self, cache: DynamicCache) -> Readings | None:
         ids = torch.tensor([self.token_ids], device=self.model.device)
-        with reading(self.probe, self.model.blocks) as seen:
+        with reading(self.probe, self.model.blocks) as seen, suppress(_Stopped):
             self.model.module(
                 input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
             )
@@ -126,6 +142,26 @@ class PrefixStore:
             cosines=np.where(below[:, None], self.plain.read.cosines, read.cosines),
             norms=np.where(below, self.plain.read.norms, read.norms),
         )
+
+
+class _Stopped(Exception):
+    """A pass went as far as was wanted."""
+
+
+@contextmanager
+def _stopped_at(blocks: Sequence[torch.nn.Module], depth: int | None) -> Iterator[None]:
+    """End forward passes before block `depth`."""
+
+    def stop(_module: Any, _inputs: Any) -> None:
+        raise _Stopped
+
+    here = depth is not None and depth < len(blocks)
+    handles = [blocks[depth].register_forward_pre_hook(stop)] if here and depth else []
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

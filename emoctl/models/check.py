@@ -4,8 +4,6 @@ TransformerLens' bridge rewrites the module that it is given, so it gets one of 
 same weights.
 """
 
-import copy
-from itertools import chain
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from emoctl.config.schema import ModelConfig
 from emoctl.models.hook_points import resid_post, two_thirds_layer
 from emoctl.models.loading import LoadedModel, load_model
 from emoctl.models.prompts import render
+from emoctl.models.twin import twin_module
 from emoctl.scenarios.scenario import Message
 
 CheckResult = tuple[str, bool, str]
@@ -49,11 +48,9 @@ def bridge_of(model: LoadedModel) -> Any:
     tensors, neither copied nor written to."""
     from transformer_lens.model_bridge import TransformerBridge
 
-    tensors = chain(model.module.parameters(), model.module.buffers())
-    shared = {id(tensor): tensor for tensor in tensors}
     return TransformerBridge.boot_transformers(
         model.identity.id,
-        hf_model=copy.deepcopy(model.module, shared),
+        hf_model=twin_module(model.module),
         tokenizer=model.tokenizer,
         device=str(model.device),
         dtype=model.dtype,

@@ -102,7 +102,7 @@ class Workbench:
         if isinstance(task, ScoreTask):
             steerings = [self.steerings[i] for i in task.condition_ids]
             prefix = self._prefix(task, steerings)
-            yield ScoresDone(task, score(self.model, prefix, task.question.trees, steerings))
+            yield ScoresDone(task, score(self.engine.model, prefix, task.question.trees, steerings))
             return
         requests = [
             RolloutRequest(task.prompt, task.response_start, self.steerings[condition], noise)
@@ -116,7 +116,7 @@ class Workbench:
         """The question's prefix; one that no condition steers is kept for the next task."""
         token_ids = task.question.prefix
         if any(s.everywhere and not s.is_zero for s in steerings):
-            return read_prefix(self.model, token_ids, steerings)
+            return read_prefix(self.engine.model, token_ids, steerings)
         if self._plain is None or self._plain[0] != token_ids:
-            self._plain = (token_ids, read_prefix(self.model, token_ids, ()))
+            self._plain = (token_ids, read_prefix(self.engine.model, token_ids, ()))
         return self._plain[1]

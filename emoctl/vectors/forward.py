@@ -9,12 +9,10 @@ kernel, and the bits of a result do not depend on how many workers there are. Th
 know what is done with an activation.
 """
 
-import copy
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -22,7 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from emoctl.models.loading import LoadedModel, decoder_blocks
+from emoctl.models.loading import LoadedModel
+from emoctl.models.twin import twin
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -134,16 +133,6 @@ def _in_parallel(
             take(waiting.popleft().result())
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def twin(model: LoadedModel) -> LoadedModel:
-    """Another module tree around the same parameter tensors.
-
-    Hooks, and the buffers that some position encodings rewrite as they go, are a worker's own.
-    """
-    shared = {id(parameter): parameter for parameter in model.module.parameters()}
-    module = copy.deepcopy(model.module, memo=dict(shared))
-    return replace(model, module=module, blocks=decoder_blocks(module))
 
 
 @contextmanager

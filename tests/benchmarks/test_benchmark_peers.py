@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import benchmarks
 from benchmarks.environments import OWN, REPENG, Environment, NotInstalledError, make_environment
-from benchmarks.gate import TOLERANCE, judge
+from benchmarks.gate import TOLERANCE, difference, judge
 from benchmarks.job import Condition, Job
 from benchmarks.peers import fair_hf, naive, ours, plain
 from benchmarks.peers.hooked import load_module
@@ -52,6 +53,43 @@ def test_ours_equals_plain_passes_with_a_hook(job: Job) -> None:
     verdict = judge(job, reference, ours.run(ours.load(job), job))
     assert verdict.passed, str(verdict)
     assert verdict.error <= TOLERANCE
+
+
+@pytest.mark.parametrize("switch", ["no-cascade", "no-split"])
+def test_a_part_that_is_switched_off_changes_no_logits(switch: str, job: Job) -> None:
+    reference = plain.run(load_module(job), job)
+    verdict = judge(job, reference, ours.run(ours.load(job), replace(job, variant=switch)))
+    assert verdict.passed, str(verdict)
+
+
+def test_switches_reach_the_engine(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emoctl.engine import cascade, slots
+
+    seen: list[tuple[int, int]] = []
+
+    def groups_of(*arguments: Any) -> Any:
+        groups = cascade.groups_of(*arguments)
+        seen.append((len(groups[0]), len(groups[-1])))
+        return groups
+
+    monkeypatch.setattr(slots, "groups_of", groups_of)
+    models = ours.load(job)
+    two = replace(job, conditions=(job.conditions[1], replace(job.conditions[1], layer=0)))
+    ours.run(models, two)
+    assert seen[-1] == (1, 2)  # below the lowest steered layer, one prompt for both
+    ours.run(models, replace(two, variant="no-split"))
+    assert seen[-1] == (2, 2)
+    monkeypatch.delattr("benchmarks.peers.switches._row_by_row")
+    with pytest.raises(NameError):
+        ours.run(models, replace(two, variant="no-cascade"))
+
+
+def test_eight_bits_change_the_logits_a_little(job: Job) -> None:
+    models = ours.load(job)
+    exact = ours.run(models, job).first_logits[0]
+    rounded = ours.run(models, replace(job, variant="int8")).first_logits[0]
+    assert TOLERANCE < difference(exact, rounded) < 0.5
+    assert ours.run(models, job).first_logits[0] == exact
 
 
 def test_ours_refuses_a_switch_that_it_does_not_have(job: Job) -> None:

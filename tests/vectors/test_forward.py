@@ -9,7 +9,8 @@ from tiny_models import CONFIGS
 from toys import toy_model
 
 from emoctl.models.loading import LoadedModel
-from emoctl.vectors.forward import default_workers, for_each_batch, show_resid, twin
+from emoctl.models.twin import twin
+from emoctl.vectors.forward import default_workers, for_each_batch, show_resid
 
 IDS = torch.arange(5, 45)[None]
 
