@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 import torch
 from naive import float64_throughout
-from recorded import TOLERANCE, exercise, mixed_requests, model_of, worst_error
+from recorded import (
+    BLOCK,
+    LEAD,
+    LONG,
+    SHORT,
+    TOLERANCE,
+    conditions,
+    exercise,
+    model_of,
+    request,
+    worst_error,
+)
 from torch import Tensor
 
 from emoctl.engine import attention, cascade, collect, opening, play, prefix, slots, suffix
@@ -18,6 +29,7 @@ from emoctl.engine.attention import Part, Scores
 from emoctl.engine.bank import SteeringBank
 from emoctl.engine.cascade import Group
 from emoctl.engine.prefix import Prefix, PrefixStore
+from emoctl.engine.rollout import RolloutRequest
 from emoctl.engine.slots import Slots
 from emoctl.engine.steering import Steering
 from emoctl.engine.suffix import SuffixCache
@@ -45,9 +57,17 @@ def without_receipts(monkeypatch: Patch) -> None:
     monkeypatch.setattr(collect, "check_count", lambda *_: None)
 
 
+def some_requests() -> list[RolloutRequest]:
+    """Few, and yet each mistake shows: conditions that come back, and rows that are moved."""
+    known = conditions()
+    short = [request(known[i], 20 + n, SHORT, LEAD) for n, i in enumerate((3, 2, 3, 5, 2))]
+    long = [request(known[i], 40 + n, LONG) for n, i in enumerate((1, 1, 0, 4, 6))]
+    return [row for pair in zip(long, short, strict=True) for row in pair]
+
+
 def error_of(name: str) -> float:
-    requests = mixed_requests()[:11]
-    played = exercise(name, requests, new_tokens=14)
+    requests = some_requests()
+    played = exercise(name, requests, rows=4)
     with float64_throughout():
         return worst_error(model_of(name), requests, played)
 
@@ -55,7 +75,7 @@ def error_of(name: str) -> float:
 # the merge
 
 
-@mutant("llama")
+@mutant("qwen3")
 def parts_are_averaged(patch: Patch) -> None:
     def average(a: Part, b: Part) -> Part:
         return Part((a.output + b.output) / 2, torch.logaddexp(a.lse, b.lse))
@@ -63,7 +83,7 @@ def parts_are_averaged(patch: Patch) -> None:
     patch.setattr(cascade, "merge", average)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def sums_are_swapped(patch: Patch) -> None:
     def swapped(a: Part, b: Part) -> Part:
         return attention.merge(Part(a.output, b.lse), Part(b.output, a.lse))
@@ -71,7 +91,7 @@ def sums_are_swapped(patch: Patch) -> None:
     patch.setattr(cascade, "merge", swapped)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def merged_sum_is_the_larger(patch: Patch) -> None:
     """Shows where three parts meet: two blocks and a prefix."""
 
@@ -81,12 +101,12 @@ def merged_sum_is_the_larger(patch: Patch) -> None:
     patch.setattr(suffix, "merge", larger)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def later_blocks_are_left_out(patch: Patch) -> None:
     patch.setattr(suffix, "merge", lambda a, _b: a)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def prefix_is_left_out(patch: Patch) -> None:
     patch.setattr(cascade, "_with_prefixes", lambda _this, _layer, _queries, own, *_: own)
 
@@ -109,17 +129,17 @@ def shifted_mask(by: int) -> Mutant:
     return shift
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_token_does_not_see_itself(patch: Patch) -> None:
     shifted_mask(-1)(patch)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_token_sees_the_next(patch: Patch) -> None:
     shifted_mask(1)(patch)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def tail_is_not_causal(patch: Patch) -> None:
     real = suffix.suffix_mask
 
@@ -147,7 +167,7 @@ def moved_positions(by: int) -> Mutant:
     return move
 
 
-@mutant("llama")
+@mutant("qwen3")
 def suffix_begins_one_late(patch: Patch) -> None:
     moved_positions(1)(patch)
 
@@ -233,7 +253,7 @@ def heads_share_the_wrong_keys(patch: Patch) -> None:
 # prefixes and groups
 
 
-@mutant("llama")
+@mutant("qwen3")
 def steered_prefixes_are_the_plain_one(patch: Patch) -> None:
     real = PrefixStore.under
 
@@ -243,7 +263,7 @@ def steered_prefixes_are_the_plain_one(patch: Patch) -> None:
     patch.setattr(PrefixStore, "under", shared)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def the_layer_above_shares_the_plain_prefix_too(patch: Patch) -> None:
     real = PrefixStore.under
 
@@ -256,13 +276,13 @@ def the_layer_above_shares_the_plain_prefix_too(patch: Patch) -> None:
     patch.setattr(PrefixStore, "under", shared)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def prefix_is_entered_a_block_early(patch: Patch) -> None:
     real = prefix._entered_after
     patch.setattr(prefix, "_entered_after", lambda b, layer, resid: real(b, layer - 1, resid))
 
 
-@mutant("llama")
+@mutant("qwen3")
 def prefix_ends_a_token_late(patch: Patch) -> None:
     """So that response-only steering misses its first position."""
     real = opening.Openings._prefixes
@@ -274,7 +294,7 @@ def prefix_ends_a_token_late(patch: Patch) -> None:
     patch.setattr(opening.Openings, "_prefixes", longer)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def rows_of_a_group_are_swapped(patch: Patch) -> None:
     real = cascade._over_prefix
 
@@ -285,7 +305,7 @@ def rows_of_a_group_are_swapped(patch: Patch) -> None:
     patch.setattr(cascade, "_over_prefix", swapped)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def groups_swap_their_keys(patch: Patch) -> None:
     real = slots.groups_of
 
@@ -303,7 +323,7 @@ def groups_swap_their_keys(patch: Patch) -> None:
     patch.setattr(slots, "groups_of", swapped)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def layers_share_the_first_ones_groups(patch: Patch) -> None:
     real = slots.groups_of
 
@@ -320,7 +340,7 @@ def layers_share_the_first_ones_groups(patch: Patch) -> None:
 # steering
 
 
-@mutant("llama")
+@mutant("qwen3")
 def decoded_tokens_are_not_steered(patch: Patch) -> None:
     real = SteeringBank.applied_to
 
@@ -339,7 +359,7 @@ def decoded_tokens_are_not_steered(patch: Patch) -> None:
     patch.setattr(SteeringBank, "_hook", index_of)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def steering_is_a_layer_late(patch: Patch) -> None:
     real = SteeringBank.applied_to
 
@@ -349,7 +369,7 @@ def steering_is_a_layer_late(patch: Patch) -> None:
     patch.setattr(SteeringBank, "applied_to", late)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def slots_swap_their_vectors(patch: Patch) -> None:
     hook = SteeringBank._hook
 
@@ -363,7 +383,7 @@ def slots_swap_their_vectors(patch: Patch) -> None:
 # rows that come, go and grow
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_moved_row_keeps_the_length_that_was_there(patch: Patch) -> None:
     real = Slots.move
 
@@ -375,12 +395,12 @@ def a_moved_row_keeps_the_length_that_was_there(patch: Patch) -> None:
     patch.setattr(Slots, "move", move)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_moved_row_leaves_its_suffix(patch: Patch) -> None:
     patch.setattr(SuffixCache, "move", lambda *_: None)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_moved_row_leaves_its_last_block(patch: Patch) -> None:
     real = SuffixCache.move
 
@@ -390,12 +410,12 @@ def a_moved_row_leaves_its_last_block(patch: Patch) -> None:
     patch.setattr(SuffixCache, "move", move)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_moved_row_leaves_its_condition(patch: Patch) -> None:
     patch.setattr(SteeringBank, "move", lambda *_: None)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_moved_row_leaves_its_prefix(patch: Patch) -> None:
     real = Slots.move
 
@@ -407,7 +427,7 @@ def a_moved_row_leaves_its_prefix(patch: Patch) -> None:
     patch.setattr(Slots, "move", move)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_refilled_slot_keeps_its_suffix(patch: Patch) -> None:
     real = Slots.occupy
 
@@ -419,7 +439,7 @@ def a_refilled_slot_keeps_its_suffix(patch: Patch) -> None:
     patch.setattr(Slots, "occupy", occupy)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def groups_are_those_of_the_first_rows(patch: Patch) -> None:
     real = slots.groups_of
     first: dict[object, Any] = {}
@@ -431,12 +451,12 @@ def groups_are_those_of_the_first_rows(patch: Patch) -> None:
     patch.setattr(slots, "groups_of", kept)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def an_opening_is_not_copied(patch: Patch) -> None:
     patch.setattr(SuffixCache, "fill", lambda *_: None)
 
 
-@mutant("llama")
+@mutant("qwen3")
 def a_grown_suffix_is_empty(patch: Patch) -> None:
     def grow(self: SuffixCache, tokens: int) -> None:
         if tokens > self.n_tokens:
@@ -469,4 +489,26 @@ def test_receipts_alone_show_steering_that_misses_positions(
     make(monkeypatch)
 
     with pytest.raises(SteeringError, match="steered"):
-        exercise(name, mixed_requests())
+        exercise(name, some_requests())
+
+
+def test_the_requests_show_what_they_are_for(monkeypatch: Patch) -> None:
+    """Rows of several blocks are moved to where rows of another length and condition were, and
+    openings are used again."""
+    real, moves, copies = Slots.move, list[tuple[int, int, bool]](), list[int]()
+
+    def move(self: Slots, source: int, target: int) -> None:
+        same = self._prefix[source] is self._prefix[target]
+        moves.append((self.length_of[source], self.length_of[target], same))
+        real(self, source, target)
+
+    fill = SuffixCache.fill
+    monkeypatch.setattr(Slots, "move", move)
+    monkeypatch.setattr(
+        SuffixCache, "fill", lambda self, slot, copy: (copies.append(slot), fill(self, slot, copy))
+    )
+    exercise("qwen3", some_requests(), rows=4)
+
+    lengths = [(source, target) for source, target, same in moves if not same]
+    assert any(source > 2 * BLOCK and source != target for source, target in lengths)
+    assert copies

@@ -232,11 +232,3 @@ def test_the_probe_looks_at_the_last_row_too(
     monkeypatch.setattr(Slots, "feed_live", other_at_the_end)
 
     assert not probe_exactness(tiny_float32, 8, "cascade").exact
-
-
-@pytest.mark.parametrize("engine", ["cascade", "reference"])
-@pytest.mark.model
-def test_the_probe_finds_the_real_model_exact(embedded_model: LoadedModel, engine: str) -> None:
-    seen = probe_exactness(embedded_model, 16, engine)
-    assert seen.exact
-    assert seen.single_row_differs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from naive import float64_throughout
-from recorded import LONG, SHORT, conditions, ended, model_of, request
+from recorded import LONG, SHORT, conditions, ended, model_of, request, steering
 
 from emoctl.engine.play import SteeredEngine
 from emoctl.engine.readings import Probe
@@ -26,14 +26,14 @@ def probe(prompt: bool = False) -> Probe:
 
 
 def requests() -> list[RolloutRequest]:
-    cells = [(p, lead, c) for c in conditions() for p, lead in ((LONG, 0), (SHORT, 3))]
-    return [request(c, i, p, lead) for i, (p, lead, c) in enumerate(cells)]
+    prompts = ((LONG, 0), (SHORT, 3))
+    return [request(c, i, *prompts[i % 2]) for i, c in enumerate(conditions())]
 
 
 def played(
     engine: SteeredEngine | ReferenceEngine, asked: list[RolloutRequest]
 ) -> list[Completion]:
-    params = SamplingParams(12, 1.0, ended=ended)
+    params = SamplingParams(9, 1.0, ended=ended)
     answers = {4: [9, 20, 31], 5: [50]}
     given: set[int] = set()
 
@@ -73,12 +73,26 @@ def test_readings_equal_those_of_the_reference_engine(name: str, poll: int, prom
             assert late > 10 * FLOAT16, "control: a token late is not the same"
 
 
+@pytest.mark.parametrize("prompt", [False, True])
+def test_layers_are_read_above_those_that_are_steered(prompt: bool) -> None:
+    """Also where no row needs the plain prefix, whose upper layers are then never computed."""
+    model = model_of("qwen3")
+    asked = [request(steering(1, size), i, LONG) for i, size in enumerate((3.0, -3.0, 5.0))]
+    with float64_throughout():
+        ours = played(SteeredEngine(model, 4, probe(prompt)), asked)
+        theirs = played(ReferenceEngine(model, 4, probe(prompt)), asked)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.readings is not None and other.readings is not None
+        assert one.readings.cosines.shape == other.readings.cosines.shape
+        assert np.abs(one.readings.cosines - other.readings.cosines).max() <= FLOAT16
+
+
 def test_readings_are_each_rows_own() -> None:
     """However they share a batch, and whatever else is read in the same passes."""
     model, asked = model_of("llama"), requests()
     together = played(SteeredEngine(model, 6, probe()), asked)
     backwards = [replace(row) for row in asked[::-1]]
-    params = SamplingParams(12, 1.0, ended=ended)
+    params = SamplingParams(9, 1.0, ended=ended)
     other = {
         len(asked) - 1 - c.index: c
         for c in SteeredEngine(model, 4, probe()).play(backwards, params)
