@@ -234,7 +234,7 @@ def main() -> None:
             options.new_tokens,
             options.threads,
         )
-        print(json.dumps(asdict(profile)))
+        print(json.dumps(asdict(profile)))  # noqa: T201
         return
     command = [sys.executable, "-m", "benchmarks.profiling", *sys.argv[1:], "--child"]
     children = [
@@ -246,7 +246,7 @@ def main() -> None:
         raise SystemExit(1)
     profiles = [Profile(**json.loads(text.splitlines()[-1])) for text in printed]
     slowest = max(profiles, key=lambda profile: profile.step_seconds[WHOLE])
-    print(table(slowest))
+    print(table(slowest))  # noqa: T201
     if options.out:
         found = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
         document = {**asdict(slowest), "processes": options.processes, "machine": found}

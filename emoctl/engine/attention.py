@@ -33,8 +33,8 @@ class Part:
 
     output: Float[Tensor, "batch heads queries d_head"]
     lse: Float[Tensor, "batch heads queries"]
-    """Log of the sum of exponentiated logits; about the dtype's lowest number where a mask hides
-    every key, and then the output has no weight in a merge."""
+    """At least in float32. Log of the sum of exponentiated logits; about the dtype's lowest number
+    where a mask hides every key, and then the output has no weight in a merge."""
 
 
 def attend(
@@ -57,7 +57,7 @@ def attend(
         output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
             queries, keys, values, 0.0, False, scale=scores.scale
         )
-        return Part(output, lse.to(output.dtype))
+        return Part(output, lse)
     return _attend_plainly(queries, keys, values, scores, mask)
 
 
@@ -72,10 +72,10 @@ def _attend_plainly(
     logits = (queries @ keys.transpose(-1, -2)) * scores.scale
     if scores.softcap is not None:
         logits = torch.tanh(logits / scores.softcap) * scores.softcap
+    if logits.dtype != torch.float64:
+        logits = logits.float()  # before the mask: half precision has no number low enough
     if mask is not None:
         logits = logits + mask
-    if logits.dtype != torch.float64:
-        logits = logits.float()
     lse = logits.logsumexp(-1)
     weights = (logits - lse[..., None]).exp().to(values.dtype)
     return Part(weights @ values, lse)

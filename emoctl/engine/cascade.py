@@ -58,6 +58,10 @@ class Group:
     values: Float[Tensor, "1 kv_heads pos d_head"]
 
 
+Groups = Sequence[tuple[Group, ...]]
+"""The rows that share each layer's prefix, by layer."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pass:
     """What one forward call consists of."""
@@ -69,12 +73,14 @@ class Pass:
     lengths: Int[Tensor, " rows"]
     """Suffix tokens of each row before the pass."""
 
+    longest: int
+    """The greatest of them, which the host knows without asking the device."""
+
     n_new: int
     """New tokens a row."""
 
     places: Places
-    groups: Sequence[tuple[Group, ...]]
-    """By layer."""
+    groups: Groups
 
     _masks: dict[Any, Tensor] = field(default_factory=dict)
 
@@ -83,7 +89,7 @@ class Pass:
         key = (heads, window)
         if key not in self._masks:
             self._masks[key] = suffix_mask(
-                self.lengths, self.n_new, heads, window, self.suffix.shape.dtype
+                self.lengths, self.longest, self.n_new, heads, window, self.suffix.shape.dtype
             )
         return self._masks[key]
 
@@ -159,6 +165,7 @@ def cascade(
         ModelError: the architecture asks for something that is not served exactly here.
     """
     _refuse_unknown(module, attention_mask, dropout, others)
+    _refuse_unsaid_window(module, sliding_window)
     this, layer = _PASS.get(), int(module.layer_idx)  # type: ignore[arg-type]
     rows, q_heads, n, d_head = query.shape
     heads = (key.shape[1], q_heads // key.shape[1])
@@ -245,9 +252,23 @@ def _refuse_unknown(
         )
 
 
-def groups_of(
-    prefixes: Sequence[Prefix], sharing: int, n_new: int, device: torch.device
-) -> list[tuple[Group, ...]]:
+def _refuse_unsaid_window(module: nn.Module, window: int | None) -> None:
+    """Some modules have a window in their masks alone, of which there are none here."""
+    config: Any = module.config
+    kinds = getattr(config, "layer_types", None)
+    has_window = (
+        kinds[int(module.layer_idx)] == "sliding_attention"  # type: ignore[arg-type]
+        if kinds
+        else getattr(config, "sliding_window", None) is not None
+    )
+    if has_window and window is None:
+        raise ModelError(
+            f"{type(module).__name__} does not say its sliding window",
+            hint="engine.kind: reference",
+        )
+
+
+def groups_of(prefixes: Sequence[Prefix], sharing: int, n_new: int, device: torch.device) -> Groups:
     """The rows that share each layer's keys, by layer; `sharing` query heads share one of keys.
 
     Rows of one prompt share every layer up to the lowest steered one; above it, the rows of one

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+import torch
+
 from emoctl.engine.architecture import refusal
 from emoctl.engine.exactness import cascade_error
 from emoctl.engine.play import SteeredEngine
@@ -24,6 +26,9 @@ makes far less, a wrong mask or layer far more. transformers takes some softmaxe
 in float32."""
 
 HALF_TOLERANCE = 5e-2
+
+UNSERVED = (AttributeError, IndexError, RuntimeError, TypeError)
+"""What a module raises that calls its cache or its attention in a way nobody foresaw."""
 
 
 @runtime_checkable
@@ -71,6 +76,15 @@ def choose_engine(model: LoadedModel, wanted: Literal["auto", "reference"]) -> E
         error = cascade_error(model)
     except ModelError as error_:
         return EngineChoice("reference", str(error_), fell_back=True)
+    except torch.OutOfMemoryError:
+        raise
+    except UNSERVED as error_:
+        words = str(error_).splitlines()[0] if str(error_) else "no reason given"
+        return EngineChoice(
+            "reference",
+            f"the steered engine fails: {type(error_).__name__}: {words}",
+            fell_back=True,
+        )
     tolerance = TOLERANCE.get(str(model.dtype), HALF_TOLERANCE)
     words = f"its logits are within {error:.1e} of transformers', as a share of the largest"
     if not error <= tolerance:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.readings import Probe, Readings, joined
 from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams, Stop, stop_of
-from emoctl.engine.steering import SteeringCount, check_count
+from emoctl.engine.steering import SteeringCount, check_count, check_logprob
 
 
 @dataclass(eq=False)
@@ -61,7 +61,12 @@ class Row:
         eos_ids: Collection[int],
         context: int,
     ) -> Stop | None:
-        """Take a drawn token; how the turn stops with it, None where it goes on."""
+        """Take a drawn token; how the turn stops with it, None where it goes on.
+
+        Raises:
+            SteeringError: the model's logits were not numbers.
+        """
+        check_logprob(logprob, f"rollout {self.noise.rollout}")
         self.written.append(token)
         self.logprob += logprob
         is_full = self.n_positions >= context

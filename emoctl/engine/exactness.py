@@ -7,7 +7,7 @@ manifest says what was seen. A pass of one row is tried too, as the control: if 
 agreement would show nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,12 @@ from emoctl.models.loading import LoadedModel
 
 PROBE_PROMPT_TOKENS = 48
 PROBE_STEPS = 2
+LONG_PROMPT_TOKENS = 576
+"""More than a block of keys of the CPU's attention kernel."""
+
+WINDOW_REACHED = 1024
+"""Windows up to this are passed by the prompt that is compared with transformers; longer ones would
+take too long on a CPU."""
 
 Logits = Float[Tensor, "twins steps d_vocab"]
 """Of the first row of a batch and of the last, which is its twin: kernels may treat ends apart."""
@@ -49,7 +55,7 @@ def probe_exactness(model: LoadedModel, rows: int, engine: str = "reference") ->
     if engine == "reference":
         return _compare(lambda n: _reference_decode(model, n), rows)
     steered = SteeredEngine(model, rows)
-    return _compare(lambda n: _cascade_decode(steered, n), rows)
+    return _compare(lambda n: _cascade_decode(steered, n, _prompt(model)), rows)
 
 
 def _compare(decode: Callable[[int], Logits], rows: int) -> Exactness:
@@ -66,7 +72,8 @@ def _compare(decode: Callable[[int], Logits], rows: int) -> Exactness:
 def cascade_error(model: LoadedModel) -> float:
     """Largest difference of the steered engine's logits from those of a plain forward hook on one
     long sequence, as a share of the largest logit."""
-    ids = [*_prompt(model), *(_token(model, 0, step) for step in range(-1, PROBE_STEPS))]
+    prompt = _prompt(model, _long_enough(model))
+    ids = [*prompt, *(_token(model, 0, step) for step in range(-1, PROBE_STEPS))]
     steering = _steering(model)
 
     def add(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -80,17 +87,17 @@ def cascade_error(model: LoadedModel) -> float:
         reference = model.module(tensor, use_cache=False).logits[0, -PROBE_STEPS:]
     finally:
         handle.remove()
-    ours = _cascade_decode(SteeredEngine(model, MIN_ROWS), MIN_ROWS)[0]
+    ours = _cascade_decode(SteeredEngine(model, MIN_ROWS), MIN_ROWS, prompt)[0]
     return float((ours - reference).abs().max() / reference.abs().max())
 
 
 @torch.inference_mode()
-def _cascade_decode(engine: SteeredEngine, rows: int) -> Logits:
+def _cascade_decode(engine: SteeredEngine, rows: int, prompt: Sequence[int]) -> Logits:
     """Logits of the twins over a few steps. Every third row is under their condition, and the
     second row is a block longer."""
     model, steering = engine.model, _steering(engine.model)
     plain = Steering(steering.layer, torch.zeros_like(steering.added), everywhere=True)
-    store = PrefixStore(model, _prompt(model), {steering.layer})
+    store = PrefixStore(model, prompt, {steering.layer})
     bank = SteeringBank([steering, plain], rows, model.device, model.dtype)
     slots = Slots(
         engine.module, engine.blocks, engine.openings.cache_shape(), bank, rows, BLOCK, None
@@ -134,8 +141,16 @@ def _with_twin(rows: int) -> list[int]:
     return [*range(rows - 1), 0]
 
 
-def _prompt(model: LoadedModel) -> list[int]:
-    return [i * 7 % _d_vocab(model) for i in range(PROBE_PROMPT_TOKENS)]
+def _prompt(model: LoadedModel, n_tokens: int = PROBE_PROMPT_TOKENS) -> list[int]:
+    return [i * 7 % _d_vocab(model) for i in range(n_tokens)]
+
+
+def _long_enough(model: LoadedModel) -> int:
+    """Tokens of a prompt that is longer than a block of keys, and than the window, if there is
+    one and the context has room."""
+    window = getattr(model.module.config.get_text_config(), "sliding_window", None) or 0
+    wanted = max(LONG_PROMPT_TOKENS, window + BLOCK if window <= WINDOW_REACHED else 0)
+    return min(wanted, model.context - 2 * BLOCK)
 
 
 def _token(model: LoadedModel, row: int, step: int) -> int:

@@ -25,7 +25,13 @@ from emoctl.engine.reader import reading
 from emoctl.engine.readings import Probe, Readings, joined
 from emoctl.engine.rollout import Completion, RolloutRequest, SamplingParams, Stop, stop_of
 from emoctl.engine.sampling import logprobs_of, sample
-from emoctl.engine.steering import Steering, SteeringCount, SteeringTable, check_count
+from emoctl.engine.steering import (
+    Steering,
+    SteeringCount,
+    SteeringTable,
+    check_count,
+    check_logprob,
+)
 from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
 
@@ -195,6 +201,7 @@ def _draw(
     logprobs = logprobs_of(real, drawn).tolist()
     batch.next_ids[: len(batch.live)] = drawn
     for request, token, logprob in zip(batch.live, drawn.tolist(), logprobs, strict=True):
+        check_logprob(logprob, f"rollout {requests[request].noise.rollout}")
         batch.written[request].append(token)
         batch.logprob[request] += logprob
 

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from emoctl.engine.memory import container_limit
+
 MEMORY_SHARE = 0.25
 """Of the machine's memory, for the packed weights of all workers that there could be by default."""
 
@@ -74,6 +76,8 @@ def _forward(packed: Tensor, bias: Tensor | None) -> Any:
 
 
 def _total_memory() -> int:
+    """The machine's, or the container's where it may use less."""
     import psutil
 
-    return int(psutil.virtual_memory().total)
+    total = int(psutil.virtual_memory().total)
+    return min(total, container_limit() or total)

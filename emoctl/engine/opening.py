@@ -19,6 +19,7 @@ from emoctl.engine.rollout import RolloutRequest
 from emoctl.engine.slots import Slots
 from emoctl.engine.steering import SteeringCount
 from emoctl.engine.suffix import CacheShape
+from emoctl.errors import ModelError
 from emoctl.models.loading import LoadedModel
 
 
@@ -61,10 +62,18 @@ class Openings:
         self._open.clear()
 
     def cache_shape(self) -> CacheShape:
-        """What a token takes in the model's cache, seen in that of one token."""
+        """What a token takes in the model's cache, seen in that of one token.
+
+        Raises:
+            ModelError: layers differ.
+        """
         if self._shape is None:
             keys = PrefixStore(self.model, (0,), ()).plain.keys
             first = keys[0]
+            if any(layer.shape != first.shape for layer in keys):
+                raise ModelError(
+                    "layers keep keys of different shapes", hint="engine.kind: reference"
+                )
             self._shape = CacheShape(
                 len(keys), first.shape[1], first.shape[3], first.dtype, first.device
             )
@@ -105,4 +114,4 @@ class Openings:
 
 
 def _key(request: RolloutRequest) -> tuple[object, ...]:
-    return request.prompt, request.response_start, id(request.steering)
+    return request.prompt, request.response_start, request.steering

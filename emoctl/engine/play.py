@@ -20,7 +20,7 @@ from emoctl.engine.bank import SteeringBank
 from emoctl.engine.cascade import cascade_module
 from emoctl.engine.collect import Row
 from emoctl.engine.linear import PackedLinears
-from emoctl.engine.memory import MemoryPlan, available_bytes, fit, plan_memory
+from emoctl.engine.memory import MemoryPlan, available_bytes, fit, plan_memory, size_of
 from emoctl.engine.opening import Openings
 from emoctl.engine.readings import Probe
 from emoctl.engine.rollout import (
@@ -40,9 +40,6 @@ from emoctl.models.twin import twin
 POLL = {"cuda": 8}
 """Steps between two looks at what was drawn, where a look waits for the device; elsewhere 1."""
 
-FIRST_ROOM = 128
-"""Tokens that a slot has room for at first; it grows."""
-
 
 class SteeredEngine:
     """Plays rollouts on a model, up to `rows` at a time."""
@@ -60,10 +57,11 @@ class SteeredEngine:
         packed = PackedLinears(model.module)
         self.model = twin(model)
         packed.install(self.model.module)
-        self.rows, self.probe, self.memory_share = rows, probe, memory_share
+        self.rows, self.memory_share = rows, memory_share
+        self.probe = probe and probe.on(model.device)
         self.module = packed.install(cascade_module(model.module))
         self.blocks = decoder_blocks(self.module)
-        self.openings = Openings(self.model, probe)
+        self.openings = Openings(self.model, self.probe)
         self.packed = packed.in_use
         """Whether linear layers compute with packed weights."""
 
@@ -75,11 +73,13 @@ class SteeredEngine:
         params: SamplingParams,
         respond: Respond = no_answer,
     ) -> Iterator[Completion]:
-        """Play every request to its end, yielding each as soon as it is finished.
+        """Play every request to its end, yielding each as soon as it is finished. One call must be
+        played to its end before the next begins.
 
         Raises:
-            ModelError: the architecture is not served exactly.
-            SteeringError: a row was not steered as its condition says.
+            ModelError: the architecture is not served exactly, or memory is short.
+            SteeringError: a row was not steered as its condition says, or its logits are not
+                numbers.
         """
         if requests:
             yield from _Play(self, requests, params, respond).run()
@@ -90,13 +90,10 @@ class SteeredEngine:
         Raises:
             ModelError: not even MIN_ROWS rows fit.
         """
-        shape = self.openings.cache_shape()
-        d_vocab = int(self.model.module.config.get_text_config().vocab_size)
+        size = size_of(self.model, self.openings.cache_shape())
 
         def plan_at(rows: int) -> MemoryPlan:
-            return plan_memory(
-                requests, params.max_new_tokens, shape, self.model.d_model, d_vocab, rows
-            )
+            return plan_memory(requests, params, size, rows)
 
         return fit(plan_at, self.rows, available_bytes(self.model.device, self.memory_share))
 
@@ -113,7 +110,8 @@ class _Play:
     ) -> None:
         self.engine, self.requests, self.params, self.respond = engine, requests, params, respond
         self.model, self.openings = engine.model, engine.openings
-        n = max(MIN_ROWS, min(engine.memory_for(requests, params).rows, len(requests)))
+        plan = engine.memory_for(requests, params)
+        n = max(MIN_ROWS, min(plan.rows, len(requests)))
         self.schedule = Schedule(len(requests), n)
         self.openings.expect(requests)
         self.slots = Slots(
@@ -122,7 +120,7 @@ class _Play:
             self.openings.cache_shape(),
             SteeringBank([r.steering for r in requests], n, self.model.device, self.model.dtype),
             n,
-            min(FIRST_ROOM, params.max_new_tokens + 1),
+            plan.suffix_tokens,
             engine.probe,
         )
         self.rows: list[Row] = []
@@ -156,14 +154,14 @@ class _Play:
         return stops
 
     def _draw(
-        self, slots: Iterable[int], logits: Float[Tensor, "rows d_vocab"], ahead: int = 0
+        self, slots: range, logits: Float[Tensor, "rows d_vocab"], ahead: int = 0
     ) -> tuple[Tensor, Tensor]:
         """The next token of some rows, and its log-probability."""
         rows = [self.rows[slot] for slot in slots]
         words = [row.noise.words(len(row.turn_tokens) + ahead) for row in rows]
         keys = torch.tensor(words, device=logits.device)
         tokens = draw(logits, keys, self.params.temperature, self.params.top_p)
-        self.slots.next_ids[[row.slot for row in rows]] = tokens
+        self.slots.next_ids[slots.start : slots.stop] = tokens
         return tokens, logprobs_of(logits, tokens)
 
     def _settle(self, stops: dict[int, Stop]) -> Iterator[Completion]:
@@ -221,7 +219,7 @@ class _Play:
         return self._write(row, fed.logits)
 
     def _write(self, row: Row, logits: Float[Tensor, "1 d_vocab"]) -> Stop | None:
-        tokens, logprobs = self._draw([row.slot], logits)
+        tokens, logprobs = self._draw(range(row.slot, row.slot + 1), logits)
         return self._written(row, int(tokens), float(logprobs))
 
     def _written(self, row: Row, token: int, logprob: float) -> Stop | None:

@@ -68,7 +68,8 @@ class PrefixStore:
         self.model = model
         self.probe = probe if probe and probe.prompt else None
         self.token_ids, self.layers = tuple(token_ids), frozenset(layers)
-        self._depth = None if plain or not self.layers else max(self.layers) + 1
+        whole = plain or not self.layers or not self.token_ids
+        self._depth = None if whole else max(self.layers) + 1
         self._resid: dict[int, Float[Tensor, "1 pos d_model"]] = {}
         self.plain = self._compute_plain()
 
@@ -86,6 +87,7 @@ class PrefixStore:
 
         Raises:
             KeyError: the store was made without this condition's layer.
+            ValueError: it was made without the plain prefix, which this condition needs.
         """
         if steering.is_zero or not steering.everywhere or not self.token_ids:
             if self._depth is not None:

@@ -7,7 +7,7 @@ known. An activation of length 0 has no direction, and reads NaN.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,10 @@ class Probe:
 
     prompt: bool = False
     """Whether every token of the prompt is read, or only those from its last one on."""
+
+    def on(self, device: torch.device) -> "Probe":
+        """The same, with its directions on a device."""
+        return replace(self, directions=self.directions.to(device))
 
     def read_from(self, response_start: int) -> int:
         """The first position that is read of a sequence whose response begins at

@@ -66,7 +66,7 @@ class ReferenceEngine:
         )
 
     def _prefill(self, prompt: tuple[int, ...], start: int, steering: Steering) -> Prefill:
-        key = (id(steering), start, prompt)
+        key = (steering, start, prompt)
         if key not in self._kept:
             self._kept[key] = prefill(self.model, prompt, start, steering, self.probe)
         self._kept.move_to_end(key)

@@ -44,6 +44,15 @@ class RolloutRequest:
     steering: Steering
     noise: NoiseKey
 
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: the response does not begin within the prompt, or right behind it.
+        """
+        if not 1 <= self.response_start <= len(self.prompt):
+            raise ValueError(
+                f"response_start is {self.response_start}, not 1 to {len(self.prompt)}"
+            )
+
 
 @dataclass(frozen=True)
 class Completion:

@@ -74,6 +74,8 @@ def _draw_row(
         .add_(logits, alpha=1 / temperature)
     )
     best, token = score.max(dim=0)
+    if not bool(best.isfinite()):
+        return token  # its log-probability says so
     is_near = score >= best - MARGIN
     near = token[None] if int(is_near.sum()) == 1 else is_near.nonzero()[:, 0]
     if bool(((bits[near] < 0) & (bits[near] >= -UNRESOLVED)).any()):

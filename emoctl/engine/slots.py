@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emoctl.engine.bank import SteeringBank
-from emoctl.engine.cascade import NewKeys, Pass, groups_of, running
+from emoctl.engine.cascade import Groups, NewKeys, Pass, groups_of, running
 from emoctl.engine.prefix import Prefix
 from emoctl.engine.reader import PassReadings, reading
 from emoctl.engine.readings import Probe, Readings
@@ -77,7 +77,7 @@ class Slots:
         """`lengths`, where the host can read it without waiting for the device."""
 
         self._prefix: list[Prefix | None] = [None] * n
-        self._groups: dict[int, Any] = {}
+        self._groups: dict[int, Groups] = {}
 
     def occupy(self, slot: int, prefix: Prefix, steering: Steering) -> None:
         """Let an empty suffix begin behind `prefix`, under a condition."""
@@ -131,16 +131,24 @@ class Slots:
             self.length_of[slot] += 1
         return fed
 
-    def _grouped(self, slots: Sequence[int], n_new: int) -> Any:
+    def _grouped(self, slots: Sequence[int], n_new: int) -> Groups:
         prefixes = [self._prefix[slot] for slot in slots]
         config = self.module.config.get_text_config()
         sharing = config.num_attention_heads // self.suffix.shape.kv_heads
         return groups_of([p for p in prefixes if p is not None], sharing, n_new, self.device)
 
-    def _feed(self, slots: slice, tokens: Int[Tensor, "rows pos"], groups: Any) -> Fed:
+    def _feed(self, slots: slice, tokens: Int[Tensor, "rows pos"], groups: Groups) -> Fed:
         lengths, n_new = self.lengths[slots], tokens.shape[1]
         at = torch.arange(slots.start, slots.stop, device=self.device)
-        this = Pass(self.suffix, slots, lengths, n_new, Places.after(at, lengths, n_new), groups)
+        this = Pass(
+            suffix=self.suffix,
+            slots=slots,
+            lengths=lengths,
+            longest=max(self.length_of[slots]),
+            n_new=n_new,
+            places=Places.after(at, lengths, n_new),
+            groups=groups,
+        )
         new = torch.arange(n_new, device=self.device)
         with (
             running(this),

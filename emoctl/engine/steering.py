@@ -6,6 +6,7 @@ from the start of the sequence, so that a decode step, which sees one position, 
 Every addition is measured where it happens.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,6 +141,20 @@ def add_steering(
     """
     steered: Bool[Tensor, "rows pos"] = positions >= steer_from[:, None]
     return resid + steered[:, :, None].to(resid.dtype) * added[:, None, :]
+
+
+def check_logprob(logprob: float, what: str) -> None:
+    """Refuse a drawn token whose log-probability is not a number: then its row's logits were not.
+
+    Raises:
+        SteeringError: it is infinite or NaN.
+    """
+    if not math.isfinite(logprob):
+        raise SteeringError(
+            f"{what}: the model's logits are not finite numbers",
+            hint="a strength too large for the dtype; lower steering.strengths, or model.dtype: "
+            "float32",
+        )
 
 
 def check_count(steering: Steering, count: SteeringCount, expected: int, what: str) -> None:

@@ -43,8 +43,8 @@ class SuffixCache:
     def __init__(self, shape: CacheShape, slots: int, tokens: int) -> None:
         """Room for `tokens` tokens in each of `slots` slots."""
         self.shape, self.slots = shape, slots
-        self.keys = self._empty(blocks_for(tokens))
-        self.values = self._empty(blocks_for(tokens))
+        self.keys = [self._empty(blocks_for(tokens)) for _ in range(shape.n_layers)]
+        self.values = [self._empty(blocks_for(tokens)) for _ in range(shape.n_layers)]
 
     @property
     def n_tokens(self) -> int:
@@ -52,13 +52,15 @@ class SuffixCache:
         return self.keys[0].shape[1] * BLOCK
 
     def make_room(self, tokens: int) -> None:
-        """Grow, if need be, until each slot has room for `tokens` tokens; nothing is lost."""
+        """Grow, if need be, until each slot has room for `tokens` tokens; nothing is lost. One
+        layer after the other, so that no more than one is held twice."""
         if tokens <= self.n_tokens:
             return
         blocks = blocks_for(max(tokens, 2 * self.n_tokens))
         for kept in (self.keys, self.values):
-            for layer, wider in enumerate(self._empty(blocks)):
-                wider[:, : kept[layer].shape[1]] = kept[layer]
+            for layer, narrow in enumerate(kept):
+                wider = self._empty(blocks)
+                wider[:, : narrow.shape[1]] = narrow
                 kept[layer] = wider
 
     def write(
@@ -128,11 +130,11 @@ class SuffixCache:
             for layer, blocks in zip(kept, copy, strict=True):
                 layer[slot, : len(blocks)] = blocks
 
-    def _empty(self, blocks: int) -> list[Float[Tensor, "slots blocks kv_heads block d_head"]]:
-        """Zeros: a token that a mask hides must still be a number."""
+    def _empty(self, blocks: int) -> Float[Tensor, "slots blocks kv_heads block d_head"]:
+        """One layer. Zeros: a token that a mask hides must still be a number."""
         s = self.shape
         size = (self.slots, blocks, s.kv_heads, BLOCK, s.d_head)
-        return [torch.zeros(size, dtype=s.dtype, device=s.device) for _ in range(s.n_layers)]
+        return torch.zeros(size, dtype=s.dtype, device=s.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +156,7 @@ class Places:
 
 def suffix_mask(
     lengths: Int[Tensor, " rows"],
+    longest: int,
     n_new: int,
     heads: tuple[int, int],
     window: int | None,
@@ -162,12 +165,13 @@ def suffix_mask(
     """What the new tokens of rows see of their own blocks, once they are written: 0, or the
     dtype's lowest number.
 
-    `lengths` are the rows' lengths before; a token sees itself and what came before it, as far
-    back as `window` tokens, itself included. `heads` are (kv_heads, query heads that share one);
-    each of several new tokens stands once a sharing head, and a single one once for all.
+    `lengths` are the rows' lengths before, and `longest` the greatest; a token sees itself and what
+    came before it, as far back as `window` tokens, itself included. `heads` are (kv_heads, query
+    heads that share one); each of several new tokens stands once a sharing head, and a single one
+    once for all.
     """
     kv_heads, group = heads
-    n_blocks = blocks_for(int(lengths.max()) + n_new)
+    n_blocks = blocks_for(longest + n_new)
     query = lengths[:, None] + torch.arange(n_new, device=lengths.device)
     if n_new > 1:
         query = query.repeat(1, group)

@@ -4,7 +4,8 @@
 small, the tests of that test that it be large for every engine with a mistake in it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -168,6 +169,18 @@ def ended(turn: Sequence[int]) -> bool:
     return (turn[-1] + 5 * len(turn)) % 12 == 0
 
 
+@contextmanager
+def little_room() -> Iterator[None]:
+    """Let suffixes begin with one block a slot, so that they must grow."""
+    real = play.Slots
+
+    def small(*args: Any) -> play.Slots:
+        return real(*args[:5], 1, *args[6:])
+
+    with patch.object(play, "Slots", small):
+        yield
+
+
 def exercise(
     name: str, requests: Sequence[RolloutRequest], rows: int = 5, new_tokens: int = 18
 ) -> Recorded:
@@ -176,7 +189,7 @@ def exercise(
     with (
         float64_throughout(),
         patch.object(suffix, "BLOCK", BLOCK),
-        patch.object(play, "FIRST_ROOM", 1),
+        little_room(),
     ):
         engine = SteeredEngine(model_of(name), rows)
         return record(engine, requests, SamplingParams(new_tokens, 1.0, ended=ended))

@@ -1,5 +1,6 @@
 """Memory is told before it is taken, and rows are fewer where it is short."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tiny_models import tiny_model
 
 from emoctl.engine import memory, play
-from emoctl.engine.memory import MemoryPlan, available_bytes, fit, plan_memory
+from emoctl.engine.memory import MemoryPlan, ModelSize, available_bytes, fit, plan_memory
 from emoctl.engine.noise import NoiseKey
 from emoctl.engine.play import SteeredEngine
 from emoctl.engine.rollout import RolloutRequest, SamplingParams
@@ -17,8 +18,8 @@ from emoctl.engine.suffix import BLOCK, CacheShape
 from emoctl.errors import ModelError
 
 SHAPE = CacheShape(10, 2, 16, torch.float32, torch.device("cpu"))
+SIZE = ModelSize(SHAPE, d_model=64, d_mlp=256, n_heads=4, d_vocab=1000, writes_scores=False)
 TOKEN = 2 * 10 * 2 * 16 * 4
-D_MODEL, D_VOCAB = 64, 1000
 
 
 def steering(layer: int = 3, size: float = 1.0, everywhere: bool = True) -> Steering:
@@ -34,8 +35,14 @@ def requests(conditions: list[Steering], each: int, tokens: int = 101) -> list[R
     ]
 
 
-def planned(asked: list[RolloutRequest], rows: int = 8, new_tokens: int = 20) -> MemoryPlan:
-    return plan_memory(asked, new_tokens, SHAPE, D_MODEL, D_VOCAB, rows)
+def planned(
+    asked: list[RolloutRequest],
+    rows: int = 8,
+    new_tokens: int = 20,
+    size: ModelSize = SIZE,
+    top_p: float = 1.0,
+) -> MemoryPlan:
+    return plan_memory(asked, SamplingParams(new_tokens, 1.0, top_p), size, rows)
 
 
 def test_shares_are_counted_once_and_copies_above_the_steered_layer() -> None:
@@ -63,9 +70,21 @@ def test_suffixes_are_whole_blocks_of_every_slot() -> None:
     assert planned(asked, new_tokens=BLOCK).suffix_bytes == 8 * 2 * BLOCK * TOKEN
 
 
+def test_work_is_the_larger_of_a_step_and_the_prefill() -> None:
+    asked = requests([steering(size=0.0)], 8)
+    eager = replace(SIZE, writes_scores=True)
+
+    assert planned(asked).work_bytes == 8 * 1000 * memory.DRAWN_ROW_BY_ROW
+    assert planned(asked, top_p=0.9).work_bytes == 8 * 1000 * memory.DRAWN_TOGETHER
+    long = requests([steering(size=0.0)], 8, tokens=4000)
+    flash, written = planned(long).work_bytes, planned(long, size=eager).work_bytes
+    assert flash == 4000 * (4 * 64 + 3 * 256) * 4
+    assert written - flash == memory.SCORE_COPIES * 4 * 4 * 4000**2
+
+
 def test_rows_are_halved_until_they_fit() -> None:
     def plan_at(rows: int) -> MemoryPlan:
-        return MemoryPlan(rows, 100, 10 * rows, 0)
+        return MemoryPlan(rows, BLOCK, 100, 10 * rows, 0)
 
     assert fit(plan_at, 64, 10_000).rows == 64
     assert fit(plan_at, 64, 500).rows == 32
@@ -85,6 +104,8 @@ def test_a_container_may_have_less_than_the_machine(
 
     assert available_bytes(cpu) == 3000
     assert available_bytes(cpu, 0.5) == 1500
+    (tmp_path / "memory.stat").write_text("anon 900\ninactive_file 700\nactive_file 1\n")
+    assert available_bytes(cpu) == 3700, "files that may go count as free"
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes(cpu) > everything // 2
 

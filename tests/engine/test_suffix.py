@@ -91,7 +91,7 @@ def test_rows_see_themselves_as_far_as_they_may(
     cache, keys, values = filled(lengths, n_new)
     rows, heads = len(lengths), 2
     queries = drawn(3, rows, heads, sharing * n_new, 8)
-    mask = suffix_mask(torch.tensor(lengths), n_new, (heads, sharing), window, F64)
+    mask = suffix_mask(torch.tensor(lengths), max(lengths), n_new, (heads, sharing), window, F64)
     part = cache.attend(1, slice(0, rows), queries, mask, Scores(0.4))
 
     for row, length in enumerate(lengths):
@@ -118,7 +118,7 @@ def test_blocks_for_longer_mates_leave_every_bit_alone(dtype: torch.dtype) -> No
 
     def attended(all_lengths: list[int]) -> Any:
         n = len(all_lengths)
-        mask = suffix_mask(torch.tensor(all_lengths), 1, (3, 1), None, dtype)
+        mask = suffix_mask(torch.tensor(all_lengths), max(all_lengths), 1, (3, 1), None, dtype)
         return cache.attend(0, slice(0, n), queries[:n], mask, Scores(0.3))
 
     alone, beside = attended(lengths), attended([*lengths, 2 * BLOCK])

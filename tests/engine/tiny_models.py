@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     DeepseekV3Config,
     Gemma2Config,
+    Gemma3nTextConfig,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
@@ -28,6 +29,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
     Qwen3NextConfig,
 )
@@ -146,6 +148,29 @@ OUTSIDE: dict[str, PretrainedConfig] = {
 }
 """What it must refuse by name: linear attention, latent attention, chunks, no attention at all."""
 
+PITFALLS: dict[str, PretrainedConfig] = {
+    "gemma3n": Gemma3nTextConfig(
+        **HEADED,
+        **WINDOWED,
+        **TWO_KINDS,
+        vocab_size_per_layer_input=D_VOCAB,
+        hidden_size_per_layer_input=8,
+        laurel_rank=4,
+        num_kv_shared_layers=2,
+        activation_sparsity_pattern=[0.0] * 4,
+    ),
+    "qwen2-moe": Qwen2MoeConfig(
+        **SMALL,
+        **EXPERTS,
+        **WINDOWED,
+        use_sliding_window=True,
+        max_window_layers=2,
+        num_experts=4,
+        shared_expert_intermediate_size=16,
+    ),
+}
+"""What looks as if it were served: keys that layers share, a window that attention is not told."""
+
 TL_REFUSES: dict[str, str] = {}
 """Of all these, what TransformerLens' bridge does not cover, with its words."""
 
@@ -155,7 +180,9 @@ def tiny_model(
 ) -> LoadedModel:
     """One architecture with random weights, the same each time, whatever is `changed` in its
     config."""
-    config = type(known := {**CONFIGS, **OUTSIDE}[name]).from_dict({**known.to_dict(), **changed})
+    config = type(known := {**CONFIGS, **OUTSIDE, **PITFALLS}[name]).from_dict(
+        {**known.to_dict(), **changed}
+    )
     config._attn_implementation = exact_attention(config)
     module = AutoModelForCausalLM.from_config(config, experts_implementation="eager")
     _draw_weights(module, torch.Generator().manual_seed(11))
