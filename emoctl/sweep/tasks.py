@@ -18,7 +18,7 @@ from emoctl.models.loading import LoadedModel
 from emoctl.sweep.readouts import ScoreQuestion
 
 UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
-"""What a tokenizer decodes bytes to that are no whole character; some, all bytes around them too."""
+"""What a part of a character is decoded to; some tokenizers do so to whole characters beside it."""
 
 
 @dataclass(frozen=True)
