@@ -128,6 +128,9 @@ class Arithmetic(Section):
     engine_why: str = ""
     """Why it was this one."""
 
+    packed_weights: bool | None = None
+    """Whether linear layers computed with packed weights; None where that was not kept yet."""
+
     threads: int = Field(ge=1)
     """Threads of each worker."""
 

@@ -12,6 +12,7 @@ import torch
 
 from emoctl.engine.choice import Engine, EngineSetup, make_engine
 from emoctl.engine.noise import NoiseKey
+from emoctl.engine.play import POLL
 from emoctl.engine.rollout import RolloutRequest, SamplingParams
 from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
@@ -20,7 +21,9 @@ from emoctl.sweep.plan import Plan
 from emoctl.sweep.tasks import SampleTask, ScoreTask, Task
 
 PROBE_TOKENS = 192
-PROBE_STEPS = 3
+PROBE_STEPS = 4
+"""Times what the engine does between two looks at what was drawn: it never does less."""
+
 WORKER_START_SECONDS = 6.0
 """Importing torch and transformers, and loading a small model."""
 
@@ -89,19 +92,36 @@ def estimate(model: LoadedModel, plan: Plan, left: list[Task], engine: EngineSet
 
 
 def _probe(model: LoadedModel, plan: Plan, setup: EngineSetup) -> tuple[float, float]:
-    """Seconds a prefill token, and seconds a decode step of a full batch."""
-    n_tokens = min(PROBE_TOKENS, model.context - PROBE_STEPS - 1)
-    prompt = tuple(i % len(_embedding(model)) for i in range(n_tokens))
-    nothing = Steering(0, torch.zeros(model.d_model), everywhere=False)
-    requests = [
-        RolloutRequest(prompt, n_tokens, nothing, NoiseKey(0, "", "", row))
-        for row in range(setup.rows if plan.prompts else 1)
-    ]
+    """Seconds a prefill token, and seconds a decode step of a full batch.
+
+    Steps are timed on a prompt that was played before, whose prefix the engine kept; prefill on one
+    that it has not seen.
+    """
+    n_steps = PROBE_STEPS * POLL.get(model.device.type, 1)
+    n_tokens = min(PROBE_TOKENS, model.context - n_steps - 1)
+    known, fresh = (_requests(model, n_tokens, first, setup.rows) for first in (0, 1))
+    batch = known if plan.prompts else known[:1]
     engine = make_engine(model, setup)
-    first = _seconds(engine, requests, 1)
-    last = _seconds(engine, requests, 1 + PROBE_STEPS)
+    _seconds(engine, batch, 1)
+    per_step = _per_step(_seconds(engine, batch, 1), _seconds(engine, batch, 1 + n_steps), n_steps)
+    per_token = _seconds(engine, fresh[:1], 1) / n_tokens
     longest = max((len(p.token_ids) for p in plan.prompts.values()), default=n_tokens)
-    return first / n_tokens, (last - first) / PROBE_STEPS * _attended(model, n_tokens, longest)
+    return per_token, per_step * _attended(model, n_tokens, longest)
+
+
+def _requests(model: LoadedModel, n_tokens: int, first: int, rows: int) -> list[RolloutRequest]:
+    """Unsteered rows of one prompt, whose tokens count up from `first`."""
+    prompt = tuple((first + i) % len(_embedding(model)) for i in range(n_tokens))
+    nothing = Steering(0, torch.zeros(model.d_model), everywhere=False)
+    return [
+        RolloutRequest(prompt, n_tokens, nothing, NoiseKey(0, "", "", row)) for row in range(rows)
+    ]
+
+
+def _per_step(none: float, all_: float, n_steps: int) -> float:
+    """Seconds a step, of plays without any and with all steps; where noise on the clock was larger
+    than they, the most that a step can have taken."""
+    return (all_ - none if all_ > none else all_) / n_steps
 
 
 def _seconds(engine: Engine, requests: Sequence[RolloutRequest], n_tokens: int) -> float:

@@ -123,29 +123,11 @@ class ProcessExecutor:
             EmoctlError: what a worker raised.
             ModelError: a worker died.
         """
-        context = multiprocessing.get_context("spawn")
-        arrays = {
-            name: (s.layer, s.added.numpy(), s.everywhere) for name, s in self.steerings.items()
-        }
         workers: dict[Connection, SpawnProcess] = {}
-        for _ in range(min(self.engine.workers, len(tasks))):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work,
-                args=(
-                    theirs,
-                    self.config,
-                    self.identity,
-                    self.engine,
-                    arrays,
-                    _packed(self.probe),
-                ),
-                daemon=True,
-            )
-            process.start()
-            theirs.close()
-            workers[ours] = process
         try:
+            for _ in range(min(self.engine.workers, len(tasks))):
+                connection, process = self._start()
+                workers[connection] = process
             yield from _distribute(list(tasks), list(workers))
         finally:
             for connection, process in workers.items():
@@ -153,30 +135,63 @@ class ProcessExecutor:
                 process.terminate()
                 process.join()
 
+    def _start(self) -> tuple[Connection, SpawnProcess]:
+        context = multiprocessing.get_context("spawn")
+        arrays = {
+            name: (s.layer, s.added.numpy(), s.everywhere) for name, s in self.steerings.items()
+        }
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=_work,
+            args=(theirs, self.config, self.identity, self.engine, arrays, _packed(self.probe)),
+            daemon=True,
+        )
+        try:
+            process.start()
+        except ConnectionError:
+            raise _died() from None
+        theirs.close()
+        return ours, process
+
 
 def _distribute(tasks: list[Task], connections: list[Connection]) -> Iterator[Done]:
     waiting = list(reversed(tasks))
     busy = list(connections)
     for connection in connections:
-        connection.send(waiting.pop())
+        _send(connection, waiting.pop())
     while busy:
         for connection in [c for c in wait(busy) if isinstance(c, Connection)]:
-            try:
-                message = connection.recv()
-            except EOFError:
-                raise ModelError(
-                    "a worker process died",
-                    hint="the machine may be out of memory: lower engine.workers or engine.rows; "
-                    "--resume continues",
-                ) from None
+            message = _receive(connection)
             if isinstance(message, _Failure):
                 raise message.error or RuntimeError(f"a worker failed:\n{message.trace}")
             if message != _FINISHED:
                 yield message
             elif waiting:
-                connection.send(waiting.pop())
+                _send(connection, waiting.pop())
             else:
                 busy.remove(connection)
+
+
+def _send(connection: Connection, task: Task) -> None:
+    try:
+        connection.send(task)
+    except ConnectionError:
+        raise _died() from None
+
+
+def _receive(connection: Connection) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, OSError):  # a plain OSError where a message was cut in its middle
+        raise _died() from None
+
+
+def _died() -> ModelError:
+    return ModelError(
+        "a worker process died",
+        hint="the machine may be out of memory: lower engine.workers or engine.rows; "
+        "--resume continues",
+    )
 
 
 def _packed(probe: Probe | None) -> _PROBE:

@@ -14,6 +14,7 @@ from pathlib import Path
 from emoctl.config import ExperimentConfig, render_yaml
 from emoctl.engine.choice import EngineChoice
 from emoctl.engine.exactness import Exactness
+from emoctl.engine.linear import can_pack
 from emoctl.engine.steering import SteeringCount
 from emoctl.errors import StoreError
 from emoctl.judges import Judge, judge_safely, make_judge
@@ -43,6 +44,9 @@ from emoctl.sweep.probe import probe_record, readings_record
 from emoctl.sweep.tasks import RolloutDone, ScoresDone
 from emoctl.sweep.vectors_file import save_directions
 from emoctl.vectors.files import EmotionVectors
+
+SAME_IN_A_RUN = ("engine", "packed_weights", "device", "dtype", "attention", "threads")
+"""Fields of Arithmetic with one value in a run: rows of two could differ in their last bits."""
 
 Progress = Callable[[int, int], None]
 """Told how many rows are stored, and how many there will be."""
@@ -78,14 +82,17 @@ def begin(
     rows; its config, which has the same digest, may bring another name and other gates.
 
     Raises:
-        StoreError: the disk is full, or the run was begun with other vectors, prompts or scenarios.
+        StoreError: the disk is full, or the run was begun with other vectors, prompts or scenarios,
+            or in another arithmetic.
     """
+    arithmetic = _arithmetic(model, start)
+    _refuse_other_arithmetic(arithmetic, folder)
     _refuse_other_conditions(plan, folder)
     folder.write_text_atomic(folder.config, start.config_text)
     folder.write_text_atomic(folder.resolved_config, render_yaml(plan.config))
     digest = save_directions(plan.conditions, vectors.provenance, folder.vectors, plan.probe)
     if not folder.manifest.exists():
-        write_manifest(folder, _manifest(plan, model, vectors, digest, start))
+        write_manifest(folder, _manifest(plan, model, vectors, digest, start, arithmetic))
     with RunStore.open(folder.path, write=True) as store:
         store.add_scenarios(list(plan.scenarios.values()))
         store.add_conditions([c.record for c in plan.conditions.values()])
@@ -93,6 +100,29 @@ def begin(
         if plan.probe:
             store.add_probe(probe_record(plan.probe, vectors, plan.config))
     folder.log(f"begin: {' '.join(portable_argv(start.argv, Path.cwd()))}")
+
+
+def _refuse_other_arithmetic(now: Arithmetic, folder: RunFolder) -> None:
+    """Leave a run alone whose manifest would be wrong about the rows that we would add."""
+    if not folder.manifest.exists():
+        return
+    then = read_manifest(folder).arithmetic
+    promised = ("reproducible",) if then.reproducible == "exact" else ()
+    differences = [
+        f"{name} was {_told(before)} then, is {_told(after)} now"
+        for name in (*SAME_IN_A_RUN, *promised)
+        if (before := getattr(then, name)) != (after := getattr(now, name))
+    ]
+    if differences:
+        raise StoreError(
+            f"run {folder.name} was begun in another arithmetic: {'; '.join(differences)}",
+            hint="resume it with the machine and the versions that began it, or start a new run, "
+            "without --resume",
+        )
+
+
+def _told(value: object) -> str:
+    return "not recorded" if value is None else str(value).lower()
 
 
 def _refuse_other_conditions(plan: Plan, folder: RunFolder) -> None:
@@ -252,33 +282,38 @@ def _variants(plan: Plan, model: LoadedModel) -> list[VariantRecord]:
     return records
 
 
+def _arithmetic(model: LoadedModel, start: RunStart) -> Arithmetic:
+    return Arithmetic(
+        device=model.device.type,
+        dtype=str(model.dtype).removeprefix("torch."),
+        attention=str(model.module.config._attn_implementation),
+        engine=start.engine.name,
+        engine_why=start.engine.why,
+        packed_weights=start.engine.name == "cascade" and can_pack(model.module),
+        threads=1,
+        workers=start.n_workers,
+        reproducible="exact" if start.exactness.exact else "rounding",
+        probe={
+            "row_counts": list(start.exactness.row_counts),
+            "single_row_differs": start.exactness.single_row_differs,
+        },
+    )
+
+
 def _manifest(
     plan: Plan,
     model: LoadedModel,
     vectors: EmotionVectors,
     vectors_digest: str,
     start: RunStart,
+    arithmetic: Arithmetic,
 ) -> Manifest:
-    exact = start.exactness.exact
     return Manifest(
         name=plan.config.name,
         argv=portable_argv(start.argv, Path.cwd()),
         started=datetime.now(UTC),
         environment=collect_environment(),
-        arithmetic=Arithmetic(
-            device=model.device.type,
-            dtype=str(model.dtype).removeprefix("torch."),
-            attention=str(model.module.config._attn_implementation),
-            engine=start.engine.name,
-            engine_why=start.engine.why,
-            threads=1,
-            workers=start.n_workers,
-            reproducible="exact" if exact else "rounding",
-            probe={
-                "row_counts": list(start.exactness.row_counts),
-                "single_row_differs": start.exactness.single_row_differs,
-            },
-        ),
+        arithmetic=arithmetic,
         model=ModelFacts(**asdict(model.identity)),
         vectors_sha256=vectors_digest,
         vectors=vectors.provenance.model_dump(mode="json"),

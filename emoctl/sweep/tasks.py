@@ -17,6 +17,9 @@ from emoctl.engine.steering import Steering
 from emoctl.models.loading import LoadedModel
 from emoctl.sweep.readouts import ScoreQuestion
 
+UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
+"""What a part of a character is decoded to; some tokenizers do so to whole characters beside it."""
+
 
 @dataclass(frozen=True)
 class SampleTask:
@@ -70,10 +73,13 @@ def sampling_params(model: LoadedModel, sampling: SamplingConfig, stop: str) -> 
     params = SamplingParams(sampling.max_new_tokens, sampling.temperature, sampling.top_p)
     if not stop:
         return params
-    tail = len(stop) + 4  # a token is at least a byte, and a character at most four
+    tail = 4 * len(stop) + 4  # a token is at least a byte, and a character at most four
 
     def ended(written: Sequence[int]) -> bool:
-        return stop in model.tokenizer.decode(list(written[-tail:]))
+        said = model.tokenizer.decode(list(written[-tail:]))
+        if stop in said or UNDECODABLE not in said:
+            return stop in said
+        return stop in model.tokenizer.decode(list(written))  # the tail may begin in a character
 
     return replace(params, ended=ended)
 

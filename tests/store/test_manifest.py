@@ -97,6 +97,13 @@ def test_a_manifest_that_cannot_be_read_is_refused(run: RunFolder, text: str, me
         read_manifest(run)
 
 
+def test_a_manifest_of_before_packed_weights_were_kept_is_read(run: RunFolder) -> None:
+    content = json.loads(run.manifest.read_text())
+    del content["arithmetic"]["packed_weights"]
+    run.manifest.write_text(json.dumps(content))
+    assert read_manifest(run).arithmetic.packed_weights is None
+
+
 def test_a_key_that_it_does_not_know_is_refused(run: RunFolder) -> None:
     content = json.loads(run.manifest.read_text())
     run.manifest.write_text(json.dumps({**content, "extra": 1}))
