@@ -20,6 +20,10 @@ from emoctl.engine.attention import Part, Scores, attend, merge
 BLOCK = 64
 """Tokens a block."""
 
+LEAST_QUERIES = 4
+"""Of a head of keys, in a step: with one or three the CPU's kernel may round by what else is in the
+batch (docs/decisions/0007); four take no longer."""
+
 
 @dataclass(frozen=True)
 class CacheShape:
@@ -84,6 +88,9 @@ class SuffixCache:
         scores: Scores,
     ) -> Part:
         """Every row over its own blocks; `mask` says how many blocks, and hides in them."""
+        n_asked = queries.shape[2]
+        if mask.shape[2] == 1 and n_asked < LEAST_QUERIES:
+            queries = torch.nn.functional.pad(queries, (0, 0, 0, LEAST_QUERIES - n_asked))
         rows, heads, n, d_head = queries.shape
         blocks = mask.shape[1] // heads
 
@@ -97,8 +104,8 @@ class SuffixCache:
             scores,
             mask,
         )
-        outputs = part.output.view(rows, blocks, heads, n, d_head)
-        lses = part.lse.view(rows, blocks, heads, n)
+        outputs = part.output.view(rows, blocks, heads, n, d_head)[..., :n_asked, :]
+        lses = part.lse.view(rows, blocks, heads, n)[..., :n_asked]
         merged = Part(outputs[:, 0], lses[:, 0])
         for block in range(1, blocks):
             merged = merge(merged, Part(outputs[:, block], lses[:, block]))

@@ -71,7 +71,7 @@ def test_suffixes_are_whole_blocks_of_every_slot() -> None:
 
 
 def test_work_is_the_larger_of_a_step_and_the_prefill() -> None:
-    asked = requests([steering(size=0.0)], 8)
+    asked = requests([steering(size=0.0)], 8, tokens=2)
     eager = replace(SIZE, writes_scores=True)
 
     assert planned(asked).work_bytes == 8 * 1000 * memory.DRAWN_ROW_BY_ROW

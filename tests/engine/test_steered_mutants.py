@@ -143,8 +143,8 @@ def a_token_sees_the_next(patch: Patch) -> None:
 def tail_is_not_causal(patch: Patch) -> None:
     real = suffix.suffix_mask
 
-    def all_seen(lengths: Tensor, n_new: int, heads: Any, window: Any, dtype: Any) -> Tensor:
-        last = real(lengths + n_new - 1, 1, heads, window, dtype)
+    def all_seen(lengths: Tensor, longest: int, n_new: int, heads: Any, *args: Any) -> Tensor:
+        last = real(lengths + n_new - 1, longest + n_new - 1, 1, heads, *args)
         return last.expand(-1, -1, n_new * heads[1] if n_new > 1 else 1, -1)
 
     patch.setattr(cascade, "suffix_mask", all_seen)
@@ -208,12 +208,12 @@ def window_is_ignored_over_the_prefix(patch: Patch) -> None:
 
 @mutant("gemma2")
 def window_is_one_longer_over_the_suffix(patch: Patch) -> None:
-    other_window("suffix_mask", 3, lambda window: window + 1)(patch)
+    other_window("suffix_mask", 4, lambda window: window + 1)(patch)
 
 
 @mutant("gpt-oss")
 def window_is_one_shorter_over_the_suffix(patch: Patch) -> None:
-    other_window("suffix_mask", 3, lambda window: window - 1)(patch)
+    other_window("suffix_mask", 4, lambda window: window - 1)(patch)
 
 
 # what an architecture asks of its attention
@@ -461,7 +461,8 @@ def a_grown_suffix_is_empty(patch: Patch) -> None:
     def grow(self: SuffixCache, tokens: int) -> None:
         if tokens > self.n_tokens:
             blocks = suffix.blocks_for(max(tokens, 2 * self.n_tokens))
-            self.keys, self.values = self._empty(blocks), self._empty(blocks)
+            for kept in (self.keys, self.values):
+                kept[:] = [self._empty(blocks) for _ in kept]
 
     patch.setattr(SuffixCache, "make_room", grow)
 
