@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
+from benchmarks.machine import describe_machine
 from benchmarks.roofline import Shape
 
 WHOLE = "whole step"
@@ -248,7 +249,7 @@ def main() -> None:
     slowest = max(profiles, key=lambda profile: profile.step_seconds[WHOLE])
     print(table(slowest))  # noqa: T201
     if options.out:
-        found = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+        found = {**describe_machine(), "load_average": os.getloadavg()[0]}
         document = {**asdict(slowest), "processes": options.processes, "machine": found}
         options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
