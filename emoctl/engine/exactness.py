@@ -102,9 +102,10 @@ def _cascade_decode(engine: SteeredEngine, rows: int, prompt: Sequence[int]) -> 
     slots = Slots(
         engine.module, engine.blocks, engine.openings.cache_shape(), bank, rows, BLOCK, None
     )
+    prefixes = {condition: store.under(condition) for condition in (steering, plain)}
     for slot, row in enumerate(_with_twin(rows)):
         condition = plain if row % 3 else steering
-        slots.occupy(slot, store.under(condition), condition)
+        slots.occupy(slot, prefixes[condition], condition)
         slots.feed_one(slot, [_token(model, row, -1)] * (BLOCK + 5 if row == 1 else 1))
     seen = []
     for step in range(PROBE_STEPS):

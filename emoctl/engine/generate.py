@@ -14,6 +14,7 @@ batch. `emoctl.engine.exactness` checks that on the machine at hand.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -71,7 +72,7 @@ def prefill(
             "the model keeps its past elsewhere than in keys and values",
             hint="emoctl runs models whose every layer is an attention layer",
         )
-    keys, values = keys_and_values(cache)
+    keys, values = keys_and_values(cache.layers)
     return Prefill(
         keys=keys,
         values=values,
@@ -82,21 +83,21 @@ def prefill(
 
 
 def keys_and_values(
-    cache: DynamicCache,
+    layers: Sequence[Any],
 ) -> tuple[
     tuple[Float[Tensor, "_rows kv_heads pos d_head"], ...],
     tuple[Float[Tensor, "_rows kv_heads pos d_head"], ...],
 ]:
-    """What a cache holds, by layer.
+    """What layers of a cache hold, by layer.
 
     Raises:
         ModelError: a layer keeps something else than keys and values.
     """
     keys, values = [], []
-    for number, layer in enumerate(cache.layers):
+    for layer in layers:
         if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:
             raise ModelError(
-                f"layer {number} caches a {type(layer).__name__}, not keys and values",
+                f"a layer caches a {type(layer).__name__}, not keys and values",
                 hint="emoctl runs models whose every layer is an attention layer",
             )
         keys.append(layer.keys)

@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from emoctl.engine.generate import keys_and_values
 from emoctl.engine.reader import reading
 from emoctl.engine.readings import Probe, Readings
 from emoctl.engine.steering import Steering, SteeringCount
@@ -100,10 +100,11 @@ class PrefixStore:
         with _entered_after(self.model.blocks, steering.layer, steered):
             read = self._forward(cache)
         own = steering.layer + 1
+        keys, values = keys_and_values(cache.layers[own:])
         return Prefix(
             n_tokens=self.plain.n_tokens,
-            keys=self.plain.keys[:own] + tuple(_keys(layer) for layer in cache.layers[own:]),
-            values=self.plain.values[:own] + tuple(_values(layer) for layer in cache.layers[own:]),
+            keys=self.plain.keys[:own] + keys,
+            values=self.plain.values[:own] + values,
             added=SteeringCount(int((norms > 0).sum()), float(norms.mean())),
             read=self._read_above(steering.layer, read),
         )
@@ -117,10 +118,11 @@ class PrefixStore:
                 _stopped_at(self.model.blocks, self._depth),
             ):
                 read = self._forward(cache)
+        keys, values = keys_and_values(cache.layers)
         return Prefix(
             n_tokens=len(self.token_ids),
-            keys=tuple(_keys(layer) for layer in cache.layers),
-            values=tuple(_values(layer) for layer in cache.layers),
+            keys=keys,
+            values=values,
             added=SteeringCount(0, 0.0),
             read=read,
         )
@@ -213,20 +215,3 @@ def _entered_after(
     finally:
         for block in below:
             del block.forward
-
-
-def _keys(layer: Any) -> KV:
-    return _kept_by(layer).keys  # type: ignore[return-value]
-
-
-def _values(layer: Any) -> KV:
-    return _kept_by(layer).values  # type: ignore[return-value]
-
-
-def _kept_by(layer: Any) -> DynamicLayer:
-    if not isinstance(layer, DynamicLayer) or layer.keys is None:
-        raise ModelError(
-            f"a layer caches a {type(layer).__name__}, not keys and values",
-            hint="emoctl runs models whose every layer is an attention layer",
-        )
-    return layer

@@ -75,7 +75,7 @@ def read_prefix(
                 use_cache=True,
                 logits_to_keep=1,
             )
-    return Prefix(len(token_ids), *keys_and_values(cache))
+    return Prefix(len(token_ids), *keys_and_values(cache.layers))
 
 
 @torch.inference_mode()

@@ -76,8 +76,7 @@ def test_the_readme_prints_what_was_measured(report: dict[str, Row]) -> None:
         assert number(row[2]) == pytest.approx(known["eight ratio"], rel=0.05), row
 
 
-def test_memory_and_a_job_that_does_not_fit(report: dict[str, Row]) -> None:
-    del report
+def test_memory_and_a_job_that_does_not_fit() -> None:
     measured = to_markdown(read_results(_latest()))
     said = (ROOT / "docs" / "engine.md").read_text()
     huge = next(line for line in measured.splitlines() if line.startswith("| 4096 tokens × 256"))

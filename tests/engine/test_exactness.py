@@ -1,13 +1,14 @@
 """The exact profile: with one thread, a row's bits do not depend on what shares its batch."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from tiny_models import tiny_model
 from transformers import DynamicCache
 
-from emoctl.engine import exactness
+from emoctl.engine import exactness, slots
 from emoctl.engine.exactness import probe_exactness
 from emoctl.models.loading import LoadedModel
 from emoctl.sweep.executor import one_thread
@@ -63,6 +64,23 @@ def test_the_probe_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exactness, "_last_logits", noisy)
 
     assert not probe_exactness(model, rows=8).exact
+
+
+def test_rows_of_one_condition_share_a_prefix_in_the_probe_as_in_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A prefix a row would be tried in products that no run has."""
+    sizes, real = set(), slots.groups_of
+
+    def watched(*args: Any) -> Any:
+        groups = real(*args)
+        sizes.add(tuple(sorted(group.n for group in groups[-1])))
+        return groups
+
+    monkeypatch.setattr(slots, "groups_of", watched)
+    probe_exactness(tiny_model(dtype=torch.float32), 9, "cascade")
+
+    assert (4, 5) in sizes, "of nine rows each third is steered, and so is the last, a twin"
 
 
 def test_one_thread_gives_the_threads_back() -> None:
