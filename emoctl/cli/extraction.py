@@ -38,11 +38,11 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
     path = cached_vectors(model.identity, corpus, config.recipe, config.model.dtype)
     if path.exists() and not fresh:
         return Extraction(load_vectors(path), path, from_cache=True)
-    return Extraction(_extract(config, model, corpus, path), path, from_cache=False)
+    return Extraction(_extract(config, model, corpus, path, fresh), path, from_cache=False)
 
 
 def _extract(
-    config: ExperimentConfig, model: LoadedModel, corpus: Corpus, path: Path
+    config: ExperimentConfig, model: LoadedModel, corpus: Corpus, path: Path, fresh: bool
 ) -> EmotionVectors:
     total = len(corpus.stories) + len(corpus.neutral)
     note(
@@ -57,4 +57,4 @@ def _extract(
             done += n
             show(done, total)
 
-        return extract(model, corpus, config.recipe, path, on_text)
+        return extract(model, corpus, config.recipe, path, on_text, fresh=fresh)

@@ -1,7 +1,8 @@
 """Corpora of stories and neutral texts, and what is wrong with them; no tensors."""
 
 from emoctl.stories.corpus import Corpus, NeutralText, Story, load_corpus
-from emoctl.stories.lint import Finding, LintReport, lint_corpus
+from emoctl.stories.findings import Finding
+from emoctl.stories.lint import LintReport, lint_corpus
 
 __all__ = [
     "Corpus",

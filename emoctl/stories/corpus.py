@@ -80,7 +80,7 @@ def load_corpus(emotional: str = BUILTIN, neutral: str = BUILTIN) -> Corpus:
     )
     if len({s.emotion for s in stories}) == 1:
         raise StoriesError(
-            f"{_label(emotional, 'stories.jsonl')}: every story is of one emotion, "
+            f"{source_label(emotional, 'stories.jsonl')}: every story is of one emotion, "
             f"{stories[0].emotion!r}",
             hint="an emotion vector is a difference between emotions: give at least two",
         )
@@ -91,9 +91,9 @@ def load_corpus(emotional: str = BUILTIN, neutral: str = BUILTIN) -> Corpus:
 
 
 def _records(source: str, builtin_name: str, fields: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    label = _label(source, builtin_name)
+    label = source_label(source, builtin_name)
     empty = True
-    for number, line in enumerate(_content(source, builtin_name).splitlines(), start=1):
+    for number, line in enumerate(read_content(source, builtin_name).splitlines(), start=1):
         if line.strip():
             empty = False
             yield _record(line, f"{label}:{number}", fields)
@@ -101,11 +101,17 @@ def _records(source: str, builtin_name: str, fields: tuple[str, ...]) -> Iterato
         raise StoriesError(f"{label}: holds no text", hint=FORMAT_HINT)
 
 
-def _label(source: str, builtin_name: str) -> str:
+def source_label(source: str, builtin_name: str) -> str:
+    """What a message calls the file."""
     return f"{BUILTIN}/{builtin_name}" if source == BUILTIN else source
 
 
-def _content(source: str, builtin_name: str) -> bytes:
+def read_content(source: str, builtin_name: str) -> bytes:
+    """The bytes of a file, plain or gzipped, without a byte order mark.
+
+    Raises:
+        StoriesError: it is absent or cannot be read.
+    """
     if source == BUILTIN:
         return resources.files("emoctl.stories").joinpath("data", builtin_name).read_bytes()
     try:

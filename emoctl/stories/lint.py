@@ -1,4 +1,5 @@
-"""What is wrong with a corpus: stories that name their emotion, copies, gaps, odd lengths.
+"""What is wrong with a corpus: stories that name their emotion, copies, gaps, odd lengths, and
+whatever stories of one emotion share beside the emotion.
 
 Nothing is removed and nothing is repaired; every finding is listed. Whether stories make good
 vectors is not known here.
@@ -7,33 +8,15 @@ vectors is not known here.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
+from emoctl.stories.copies import find_copies
 from emoctl.stories.corpus import Corpus, NeutralText, Story
-from emoctl.stories.word_forms import WORD, find_mentions
+from emoctl.stories.findings import Finding, finding_in
+from emoctl.stories.synonyms import find_synonyms
+from emoctl.stories.variety import find_off_topic, find_sameness
+from emoctl.stories.word_forms import find_mentions
 
-FindingKind = Literal["leak", "duplicate", "near-duplicate", "length", "missing", "unbalanced"]
 MIN_WORDS, MAX_WORDS = 40, 220
-SHINGLE = 5
-NEAR = 0.5
-"""Jaccard similarity of two texts' word 5-grams from which on they count as one text."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One defect."""
-
-    kind: FindingKind
-    emotion: str | None
-    """None for a neutral text."""
-
-    topic: str | None
-    """None where the defect is one of an emotion as a whole."""
-
-    words: tuple[str, ...]
-    """The words that show it: the leaked ones, or the first that two texts share."""
-
-    message: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +25,10 @@ class LintReport:
 
     n_stories: int
     n_neutral: int
+    mean_words: float
+    """Words of a story, on average."""
+
+    mean_words_neutral: float
     findings: tuple[Finding, ...]
 
     @property
@@ -56,60 +43,44 @@ class LintReport:
 
 
 def lint_corpus(corpus: Corpus) -> LintReport:
-    """Check every text, every pair of texts, and every emotion × topic."""
+    """Check every text, every pair of texts, every emotion, and every emotion × topic."""
     texts: tuple[Story | NeutralText, ...] = (*corpus.stories, *corpus.neutral)
     findings = (
-        *_leaks(corpus.stories),
-        *_copies(texts),
-        *_lengths(texts),
+        *find_leaks(corpus.stories),
+        *find_copies(texts),
+        *find_lengths(texts),
+        *find_sameness(corpus.stories),
+        *find_off_topic(corpus.stories),
         *_missing_cells(corpus),
         *_unbalanced(corpus),
     )
-    return LintReport(len(corpus.stories), len(corpus.neutral), findings)
+    return LintReport(
+        n_stories=len(corpus.stories),
+        n_neutral=len(corpus.neutral),
+        mean_words=_mean_words(corpus.stories),
+        mean_words_neutral=_mean_words(corpus.neutral),
+        findings=findings,
+    )
 
 
-def _leaks(stories: Iterable[Story]) -> Iterator[Finding]:
+def find_leaks(stories: Iterable[Story]) -> Iterator[Finding]:
+    """Stories that name their emotion, or a close synonym of it."""
     for story in stories:
         words = find_mentions(story.emotion, story.text)
         if words:
-            said = ", ".join(repr(w) for w in words)
-            yield _finding("leak", story, words, f"names its emotion: {said}")
+            yield finding_in("leak", story, words, f"names its emotion: {_quoted(words)}")
+        others = tuple(w for w in find_synonyms(story.emotion, story.text) if w not in words)
+        if others:
+            yield finding_in("synonym", story, others, f"names a close synonym: {_quoted(others)}")
 
 
-def _copies(texts: Iterable[Story | NeutralText]) -> Iterator[Finding]:
-    """Each text against the earlier ones; an inverted index keeps it near linear."""
-    exact: dict[tuple[str, ...], Story | NeutralText] = {}
-    kept: list[tuple[Story | NeutralText, frozenset[tuple[str, ...]]]] = []
-    holders: dict[tuple[str, ...], list[int]] = {}
-    for text in texts:
-        words = tuple(WORD.findall(text.text.casefold()))
-        if words in exact:
-            said = f"is the same text as {_place(exact[words])}"
-            yield _finding("duplicate", text, words[:SHINGLE], said)
-            continue
-        exact[words] = text
-        shingles = frozenset(
-            words[i : i + SHINGLE] for i in range(max(1, len(words) - SHINGLE + 1))
-        )
-        shared = Counter(i for shingle in shingles for i in holders.get(shingle, ()))
-        for index, n_shared in shared.most_common(1):
-            other, other_shingles = kept[index]
-            similarity = n_shared / (len(shingles) + len(other_shingles) - n_shared)
-            if similarity >= NEAR:
-                first = min(shingles & other_shingles)
-                said = f"shares {similarity:.0%} of its 5-word sequences with {_place(other)}"
-                yield _finding("near-duplicate", text, first, said)
-        for shingle in shingles:
-            holders.setdefault(shingle, []).append(len(kept))
-        kept.append((text, shingles))
-
-
-def _lengths(texts: Iterable[Story | NeutralText]) -> Iterator[Finding]:
+def find_lengths(texts: Iterable[Story | NeutralText]) -> Iterator[Finding]:
+    """Texts that are too short or too long."""
     for text in texts:
         n_words = len(text.text.split())
         if not MIN_WORDS <= n_words <= MAX_WORDS:
             said = f"has {n_words} words, not {MIN_WORDS} to {MAX_WORDS}"
-            yield _finding("length", text, (), said)
+            yield finding_in("length", text, (), said)
 
 
 def _missing_cells(corpus: Corpus) -> Iterator[Finding]:
@@ -132,12 +103,9 @@ def _unbalanced(corpus: Corpus) -> Iterator[Finding]:
             yield Finding("unbalanced", emotion, None, (), said)
 
 
-def _finding(
-    kind: FindingKind, text: Story | NeutralText, words: tuple[str, ...], said: str
-) -> Finding:
-    emotion = text.emotion if isinstance(text, Story) else None
-    return Finding(kind, emotion, text.topic, words, f"{_place(text)}: {said}")
+def _mean_words(texts: tuple[Story, ...] | tuple[NeutralText, ...]) -> float:
+    return sum(len(t.text.split()) for t in texts) / len(texts) if texts else 0.0
 
 
-def _place(text: Story | NeutralText) -> str:
-    return f"{text.emotion if isinstance(text, Story) else 'neutral'} / {text.topic}"
+def _quoted(words: tuple[str, ...]) -> str:
+    return ", ".join(repr(w) for w in words)

@@ -6,6 +6,7 @@ too: they do no harm, since no text holds them. Synonyms are not known here.
 """
 
 import re
+from functools import cache
 
 IRREGULAR: dict[str, str] = {
     "afraid": "unafraid",
@@ -113,11 +114,13 @@ def find_mentions(word: str, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@cache
 def split_words(word: str) -> tuple[str, ...]:
     """The words of an emotion's name: `grief-stricken` has two."""
     return tuple(WORD.findall(word.casefold()))
 
 
+@cache
 def single_forms(word: str) -> frozenset[str]:
     """Every single word that names the emotion; of a phrase, those of the table."""
     name = word.casefold()
@@ -133,6 +136,7 @@ def single_forms(word: str) -> frozenset[str]:
     )
 
 
+@cache
 def phrase_heads(word: str) -> frozenset[str]:
     """The first words with which a phrase may be said: worn out, wearing out."""
     name = word.casefold()

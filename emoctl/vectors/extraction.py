@@ -4,8 +4,10 @@ Where the file stands is `emoctl.vectors.cached`'s to say.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
 
 from emoctl import __version__
 from emoctl.config.schema import RecipeConfig
@@ -13,12 +15,9 @@ from emoctl.errors import StoriesError
 from emoctl.models.hook_points import two_thirds_layer
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus
-from emoctl.vectors.activations import (
-    SINK_POSITIONS,
-    NeutralActivations,
-    neutral_activations,
-    text_means,
-)
+from emoctl.stories.labels import LabelledStories, label_stories
+from emoctl.vectors.activations import SINK_POSITIONS
+from emoctl.vectors.basis import make_basis
 from emoctl.vectors.cached import N_SHUFFLED, SHUFFLE_SEED
 from emoctl.vectors.files import (
     EmotionVectors,
@@ -27,15 +26,16 @@ from emoctl.vectors.files import (
     check_vectors,
     save_vectors,
 )
-from emoctl.vectors.held_out import held_out_accuracy
+from emoctl.vectors.held_out import held_out_scores, ranks_of
+from emoctl.vectors.kept import kept_neutral_activations, kept_text_means
 from emoctl.vectors.recipe import (
     NeutralBasis,
     centred_vectors,
-    covariance_basis,
     emotion_means,
-    neutral_basis,
     shuffled_vectors,
 )
+from emoctl.vectors.recommendation import recommend_layer
+from emoctl.vectors.reliability import split_half_cosines
 
 
 def extract(
@@ -44,8 +44,11 @@ def extract(
     recipe: RecipeConfig,
     path: Path,
     on_text: Callable[[int], None] = lambda _n: None,
+    *,
+    fresh: bool = False,
 ) -> EmotionVectors:
-    """Make the vectors and write them to `path`. `on_text` is told how many texts are done.
+    """Make the vectors and write them to `path`. `on_text` is told how many texts are done;
+    activations that the cache keeps are not computed again, unless `fresh`.
 
     Raises:
         StoriesError: a text is too short for the recipe, or one neutral text alone is to vary.
@@ -56,31 +59,26 @@ def extract(
             f"{len(corpus.neutral)} neutral text has no variance to project out",
             hint="give more neutral texts, or set recipe.neutral_variance to 0",
         )
-    stories = sorted(corpus.stories, key=lambda s: (s.emotion, s.topic, s.text))
-    emotions, topics = sorted({s.emotion for s in stories}), sorted({s.topic for s in stories})
-    labels = [emotions.index(s.emotion) for s in stories]
-    topic_of = [topics.index(s.topic) for s in stories]
-    activations = text_means(model, [s.text for s in stories], recipe.from_token, on_text)
-    neutral = neutral_activations(
+    stories = label_stories(corpus)
+    activations = kept_text_means(model, stories.texts, recipe.from_token, on_text, fresh=fresh)
+    neutral = kept_neutral_activations(
         model,
         sorted(t.text for t in corpus.neutral),
         recipe.from_token,
         token_covariance=recipe.neutral_level == "token",
-        on_batch=on_text,
+        on_text=on_text,
+        fresh=fresh,
     )
     basis = make_basis(neutral, recipe)
-    held_out = (
-        HeldOut.model_validate(asdict(held_out_accuracy(activations, labels, topic_of, basis)))
-        if _can_hold_out(corpus)
-        else None
-    )
+    labels, topics = stories.emotion_of, stories.topic_of
+    held_out = _held_out(activations, stories, basis) if stories.can_be_held_out else None
     vectors = EmotionVectors(
-        vectors=centred_vectors(emotion_means(activations, labels, len(emotions)), basis),
-        shuffled=shuffled_vectors(activations, labels, topic_of, basis, N_SHUFFLED, SHUFFLE_SEED),
+        vectors=centred_vectors(emotion_means(activations, labels, len(stories.emotions)), basis),
+        shuffled=shuffled_vectors(activations, labels, topics, basis, N_SHUFFLED, SHUFFLE_SEED),
         neutral_tokens=neutral.tokens,
         mean_norm=neutral.mean_norm,
         provenance=_provenance(
-            model, corpus, recipe, tuple(emotions), basis, neutral.n_norm_tokens, held_out
+            model, corpus, recipe, stories.emotions, basis, neutral.n_norm_tokens, held_out
         ),
     )
     check_vectors(vectors, "extraction")
@@ -119,18 +117,23 @@ def _provenance(
     )
 
 
-def _can_hold_out(corpus: Corpus) -> bool:
-    """Whether every emotion keeps a story when two topics are left out: one, and one inside."""
-    topics: dict[str, set[str]] = {}
-    for story in corpus.stories:
-        topics.setdefault(story.emotion, set()).add(story.topic)
-    return min(map(len, topics.values())) >= 3
-
-
-def make_basis(neutral: NeutralActivations, recipe: RecipeConfig) -> NeutralBasis:
-    """The neutral directions that the recipe projects out."""
-    if neutral.token_covariance is not None:
-        return covariance_basis(
-            neutral.token_covariance, recipe.neutral_variance, recipe.neutral_components
-        )
-    return neutral_basis(neutral.means, recipe.neutral_variance, recipe.neutral_components)
+def _held_out(
+    activations: Float[Tensor, "stories layers d_model"],
+    stories: LabelledStories,
+    basis: NeutralBasis,
+) -> HeldOut:
+    """How well the vectors read topics that they were not made from, and how reliable they are."""
+    labels, topics = stories.emotion_of, stories.topic_of
+    scores = held_out_scores(activations, labels, topics, basis)
+    halves = split_half_cosines(activations, labels, topics, basis)
+    nested = ranks_of(scores.nested, scores.own)
+    return HeldOut(
+        by_layer=scores.by_layer(),
+        nested=float((nested == 0).float().mean()),
+        nested_top5=float((nested < 5).float().mean()),
+        chosen_layers=scores.chosen_layers,
+        split_half=tuple(halves.mean(0).median(0).values.tolist()),
+        recommended_layer=recommend_layer(scores.by_layer(), len(stories.stories), halves),
+        n_stories=len(stories.stories),
+        n_classes=len(stories.emotions),
+    )

@@ -35,8 +35,20 @@ class HeldOut(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by_layer: tuple[float, ...]
+    """Share of stories nearest to their own emotion's vector."""
+
     nested: float
+    """The same, with the layer chosen inside each fold."""
+
+    nested_top5: float | None = None
+    """Share whose own emotion is among the five nearest. None, as the next two, in files of
+    earlier versions."""
+
     chosen_layers: tuple[int, ...]
+    split_half: tuple[float, ...] | None = None
+    """Median cosine of emotions' half vectors, by layer."""
+
+    recommended_layer: int | None = None
     n_stories: int
     n_classes: int
 

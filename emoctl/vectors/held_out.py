@@ -1,86 +1,159 @@
 """Do the vectors read stories on topics that they were not made from?
 
-Each topic is left out in turn; vectors come from the others, and each left-out story is given to
-the vector with which its centred activation has the largest cosine.
+Each topic is left out in turn; vectors come from the others, and each left-out story is held
+against every vector by the cosine of its centred activation. The layer at which a fold is read is
+chosen inside it, from its training topics alone, by leaving out each of them as well:
+
+    topics  a b c d …     fold a: vectors from b c d …            ─▶ scores of a's stories
+                          layer of fold a: vectors from c d … read b, from b d … read c, …
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from emoctl.vectors.recipe import NeutralBasis, centred_vectors, emotion_means
+from emoctl.vectors.recipe import NeutralBasis
 
 
-@dataclass(frozen=True)
-class HeldOutAccuracy:
-    """Share of left-out stories that went to their own emotion."""
+@dataclass(frozen=True, eq=False)
+class HeldOutScores:
+    """Cosines of left-out stories with every emotion's vector."""
 
-    by_layer: tuple[float, ...]
-    nested: float
-    """With the layer chosen inside each fold, from its training topics alone."""
+    scores: Float[Tensor, "layers stories emotions"]
+    own: Int[Tensor, " stories"]
+    """The emotion of each story."""
+
+    fold: Int[Tensor, " stories"]
+    """The left-out topic that each story belongs to, as an index into `chosen_layers`."""
 
     chosen_layers: tuple[int, ...]
     """The layer that each fold chose, in the order of topics."""
 
-    n_stories: int
-    n_classes: int
+    def by_layer(self, k: int = 1) -> tuple[float, ...]:
+        """Share of stories whose own emotion is among the `k` nearest, at every layer."""
+        return tuple(
+            float((ranks_of(at_layer, self.own) < k).float().mean()) for at_layer in self.scores
+        )
+
+    @property
+    def nested(self) -> Float[Tensor, "stories emotions"]:
+        """Scores at the layer that was chosen inside each story's fold."""
+        layers = torch.tensor(self.chosen_layers)[self.fold]
+        return self.scores[layers, torch.arange(len(self.own))]
 
 
-def held_out_accuracy(
+def ranks_of(
+    scores: Float[Tensor, "stories emotions"], own: Int[Tensor, " stories"]
+) -> Int[Tensor, " stories"]:
+    """How many emotions score higher than a story's own: 0 where its own is nearest."""
+    mine = scores.gather(1, own[:, None])
+    return (scores > mine).sum(1)
+
+
+def held_out_scores(
     activations: Float[Tensor, "stories layers d_model"],
     labels: Sequence[int],
     topics: Sequence[int],
     basis: NeutralBasis,
-) -> HeldOutAccuracy:
-    """Leave-one-topic-out accuracy, at every layer and with the layer chosen inside each fold.
+) -> HeldOutScores:
+    """Leave-one-topic-out scores at every layer, and the layer that each fold chooses.
 
     Raises:
-        ValueError: fewer than three topics, or an emotion whose stories share one topic.
+        ValueError: fewer than three topics, or an emotion whose stories share two topics.
     """
-    label, topic = torch.tensor(list(labels)), torch.tensor(list(topics))
-    folds = sorted(set(topics))
-    if len(folds) < 3:
+    n_topics = len(set(topics))
+    if n_topics < 3:
         raise ValueError("held-out accuracy needs at least three topics")
-    right = torch.zeros(len(label), activations.shape[1], dtype=torch.bool)
-    nested = torch.zeros(len(label), dtype=torch.bool)
-    chosen = []
-    for fold in folds:
-        held = topic == fold
-        right[held] = _reads(activations, label, ~held, held, basis)
-        inner = torch.zeros(activations.shape[1])
-        for other in folds:
-            if other != fold:
-                test = topic == other
-                inner += _reads(activations, label, ~held & ~test, test, basis).sum(0)
-        layer = int(inner.argmax())
-        nested[held] = right[held, layer]
-        chosen.append(layer)
-    return HeldOutAccuracy(
-        by_layer=tuple(right.float().mean(0).tolist()),
-        nested=float(nested.float().mean()),
-        chosen_layers=tuple(chosen),
-        n_stories=len(label),
-        n_classes=len(set(labels)),
-    )
+    own, fold = torch.tensor(list(labels)), _as_indices(topics)
+    scores, right_inside = [], []
+    for layer, components in enumerate(basis.components):
+        folds = TopicFolds(activations[:, layer], own, fold, components)
+        scores.append(folds.outer_scores())
+        right_inside.append(folds.right_inside())
+    chosen = torch.stack(right_inside).argmax(0)
+    return HeldOutScores(torch.stack(scores), own, fold, tuple(chosen.tolist()))
 
 
-def _reads(
-    activations: Float[Tensor, "stories layers d_model"],
-    label: Tensor,
-    train: Bool[Tensor, " stories"],
-    test: Bool[Tensor, " stories"],
-    basis: NeutralBasis,
-) -> Bool[Tensor, "held layers"]:
-    """Whether each test story's nearest vector is its own emotion's, at every layer."""
-    means = emotion_means(activations[train], label[train].tolist(), int(label.max()) + 1)
-    vectors = centred_vectors(means, basis)
-    held = basis.remove(activations[test] - means.mean(0))
-    cosines = torch.einsum(
-        "sld,eld->sle",
-        torch.nn.functional.normalize(held, dim=-1),
-        torch.nn.functional.normalize(vectors, dim=-1),
-    )
-    return cosines.argmax(-1) == label[test][:, None]
+class TopicFolds:
+    """One layer's stories, and vectors made from all topics but some.
+
+    Sums over emotion × topic are taken once; leaving topics out is a subtraction.
+    """
+
+    def __init__(
+        self,
+        at_layer: Float[Tensor, "stories d_model"],
+        own: Int[Tensor, " stories"],
+        fold: Int[Tensor, " stories"],
+        components: Float[Tensor, "k d_model"],
+    ) -> None:
+        self.at_layer, self.own, self.fold, self.components = at_layer, own, fold, components
+        self.n_emotions, self.n_topics = int(own.max()) + 1, int(fold.max()) + 1
+        cells = own * self.n_topics + fold
+        shape = (self.n_emotions, self.n_topics)
+        sums = torch.zeros(self.n_emotions * self.n_topics, at_layer.shape[1], dtype=torch.float64)
+        self.sums = sums.index_add_(0, cells, at_layer.double()).view(*shape, -1)
+        self.counts = torch.bincount(cells, minlength=len(sums)).view(shape)
+
+    def scores(
+        self, left_out: Sequence[int], tested: Bool[Tensor, " stories"]
+    ) -> Float[Tensor, "tested emotions"]:
+        """Cosines of the tested stories with vectors from all topics that are not left out.
+
+        Raises:
+            ValueError: an emotion has no story then.
+        """
+        kept = [topic for topic in range(self.n_topics) if topic not in left_out]
+        means = self._means(kept)
+        centre = means.mean(0)
+        vectors = self._without_neutral(means - centre)
+        stories = self._without_neutral(self.at_layer[tested] - centre)
+        return normalize(stories, dim=-1) @ normalize(vectors, dim=-1).T
+
+    def vectors(self, kept: Sequence[int]) -> Float[Tensor, "emotions d_model"]:
+        """Emotion vectors from the stories of some topics.
+
+        Raises:
+            ValueError: an emotion has no story there.
+        """
+        means = self._means(kept)
+        return self._without_neutral(means - means.mean(0))
+
+    def outer_scores(self) -> Float[Tensor, "stories emotions"]:
+        """Every story's scores, with its own topic left out."""
+        scores = torch.zeros(len(self.own), self.n_emotions)
+        for topic in range(self.n_topics):
+            tested = self.fold == topic
+            scores[tested] = self.scores([topic], tested)
+        return scores
+
+    def right_inside(self) -> Int[Tensor, " topics"]:
+        """For each topic: stories of the others read right by vectors from all but both."""
+        right = torch.zeros(self.n_topics, dtype=torch.int64)
+        for pair in combinations(range(self.n_topics), 2):
+            tested = (self.fold == pair[0]) | (self.fold == pair[1])
+            ranks = ranks_of(self.scores(pair, tested), self.own[tested])
+            here = self.fold[tested]
+            for outer, inner in (pair, pair[::-1]):
+                right[outer] += int((ranks[here == inner] == 0).sum())
+        return right
+
+    def _means(self, kept: Sequence[int]) -> Float[Tensor, "emotions d_model"]:
+        topics = list(kept)
+        counts = self.counts[:, topics].sum(1)
+        if (counts == 0).any():
+            raise ValueError(f"emotion {int((counts == 0).nonzero()[0, 0])} has no story")
+        return (self.sums[:, topics].sum(1) / counts[:, None]).float()
+
+    def _without_neutral(self, rows: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        return rows - rows @ self.components.T @ self.components
+
+
+def _as_indices(names: Sequence[int]) -> Int[Tensor, " n"]:
+    distinct = sorted(set(names))
+    return torch.tensor([distinct.index(name) for name in names])

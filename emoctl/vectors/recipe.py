@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -124,18 +124,26 @@ def shuffled_vectors(
     vector has but the emotion.
     """
     generator = torch.Generator().manual_seed(seed)
-    n_labels = max(labels) + 1
-    vectors = []
-    for _ in range(n_vectors):
-        permuted = list(labels)
-        for topic in sorted(set(topics)):
-            where = [i for i, t in enumerate(topics) if t == topic]
-            order = torch.randperm(len(where), generator=generator).tolist()
-            for i, j in zip(where, order, strict=True):
-                permuted[i] = labels[where[j]]
-        means = emotion_means(activations, permuted, n_labels)
-        vectors.append(centred_vectors(means, basis)[0])
-    return torch.stack(vectors)
+    own, topic = torch.tensor(list(labels)), torch.tensor(list(topics))
+    counts = torch.bincount(own).double()
+    weights = torch.zeros(n_vectors, len(own), dtype=torch.float64)
+    for row in weights:
+        permuted = permuted_within(own, topic, generator)
+        row += (permuted == 0) / counts[0]  # the mean of emotion 0 …
+        row -= 1 / (len(counts) * counts[permuted])  # … minus the mean of all emotions' means
+    by_layer = [weights @ activations[:, i].double() for i in range(activations.shape[1])]
+    return basis.remove(torch.stack(by_layer, dim=1).float())
+
+
+def permuted_within(
+    labels: Int[Tensor, " stories"], topics: Int[Tensor, " stories"], generator: torch.Generator
+) -> Int[Tensor, " stories"]:
+    """Labels in another order, each topic keeping its own."""
+    permuted = labels.clone()
+    for topic in topics.unique().tolist():
+        where = (topics == topic).nonzero()[:, 0]
+        permuted[where] = labels[where[torch.randperm(len(where), generator=generator)]]
+    return permuted
 
 
 def random_directions(

@@ -4,7 +4,6 @@ import pytest
 import torch
 from toys import toy_model, words
 
-from emoctl.vectors import recipe
 from emoctl.vectors.activations import text_means
 from emoctl.vectors.recipe import (
     NeutralBasis,
@@ -12,6 +11,7 @@ from emoctl.vectors.recipe import (
     covariance_basis,
     emotion_means,
     neutral_basis,
+    permuted_within,
     random_directions,
     shuffled_vectors,
 )
@@ -172,27 +172,28 @@ def test_a_covariance_gives_the_same_basis(share: float, k: int | None) -> None:
         assert not torch.allclose(elsewhere.T @ elsewhere, mine.T @ mine, atol=1e-2), "control"
 
 
-def test_labels_are_permuted_within_topics_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    activations, _, _ = planted(topic_size=1, noise=0.1)
-    seen: list[list[int]] = []
+def test_labels_are_permuted_within_topics_only() -> None:
+    generator = torch.Generator().manual_seed(1)
+    labels, topics = torch.tensor(LABELS), torch.tensor(TOPICS)
+    seen = [permuted_within(labels, topics, generator) for _ in range(4)]
+    for permuted in seen:
+        for topic in range(N_TOPICS):
+            here = topics == topic
+            assert permuted[here].sort().values.equal(labels[here].sort().values)
+        assert not permuted.equal(labels)
+    assert len({tuple(permuted.tolist()) for permuted in seen}) == 4
 
-    def noting(activations, labels, n_labels):  # type: ignore[no-untyped-def]
-        seen.append(list(labels))
-        return emotion_means(activations, labels, n_labels)
 
-    monkeypatch.setattr(recipe, "emotion_means", noting)
-    shuffled_vectors(activations, LABELS, TOPICS, NOTHING, 4, seed=1)
-
-    def by_topic(labels: list[int]) -> list[list[int]]:
-        return [
-            sorted(x for x, t in zip(labels, TOPICS, strict=True) if t == topic)
-            for topic in range(N_TOPICS)
-        ]
-
-    assert len(seen) == 4
-    assert all(by_topic(labels) == by_topic(LABELS) for labels in seen)
-    assert all(labels != LABELS for labels in seen)
-    assert len({tuple(labels) for labels in seen}) == 4
+def test_shuffled_vectors_are_the_recipe_on_permuted_labels() -> None:
+    """The sum of weighted stories against the slow way: means of emotions, centred."""
+    activations, _, _ = planted(topic_size=1, noise=0.5)
+    made = shuffled_vectors(activations, LABELS, TOPICS, NOTHING, 3, seed=1)
+    generator = torch.Generator().manual_seed(1)
+    for vector in made:
+        permuted = permuted_within(torch.tensor(LABELS), torch.tensor(TOPICS), generator)
+        means = emotion_means(activations, permuted.tolist(), max(LABELS) + 1)
+        torch.testing.assert_close(vector, centred_vectors(means, NOTHING)[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(made[0], made[1], atol=0.1), "control: draws differ"
 
 
 def test_planted_topic_effects_vanish() -> None:

@@ -1,0 +1,101 @@
+"""Activations of a corpus, kept in the cache, so that validation reads no text a second time.
+
+A file's name is a hash over all that decides it: weights, tokenizer, arithmetic, texts, recipe.
+One float32 mean a text and layer: 140 MB for 2,052 stories and 30 layers of width 576. Deleting
+the folder `activations` of the cache loses nothing but time.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from emoctl.models.cache import cache_root
+from emoctl.models.loading import LoadedModel
+from emoctl.vectors.activations import NeutralActivations, neutral_activations, text_means
+from emoctl.vectors.files import write_safetensors
+
+FORMAT = "emoctl-activations/1"
+OnText = Callable[[int], None]
+
+
+def kept_text_means(
+    model: LoadedModel,
+    texts: Sequence[str],
+    from_token: int,
+    on_text: OnText = lambda _n: None,
+    *,
+    fresh: bool = False,
+) -> Float[Tensor, "texts layers d_model"]:
+    """`text_means` over all layers, from the cache where it is there. Raises as that does."""
+    path = _place(model, "means", texts, from_token)
+    known = None if fresh else _read(path)
+    if known is None:
+        known = {"means": text_means(model, texts, from_token, on_text)}
+        write_safetensors(known, {"emoctl": FORMAT}, path)
+    return known["means"]
+
+
+def kept_neutral_activations(
+    model: LoadedModel,
+    texts: Sequence[str],
+    from_token: int,
+    *,
+    token_covariance: bool,
+    on_text: OnText = lambda _n: None,
+    fresh: bool = False,
+) -> NeutralActivations:
+    """`neutral_activations`, from the cache where it is there. Raises as that does."""
+    path = _place(model, f"neutral {token_covariance}", texts, from_token)
+    known = None if fresh else _read(path)
+    if known is not None:
+        return NeutralActivations(
+            means=known["means"],
+            mean_norm=known["mean_norm"],
+            n_norm_tokens=int(known["n_norm_tokens"]),
+            tokens=known["tokens"],
+            token_covariance=known.get("token_covariance"),
+        )
+    made = neutral_activations(
+        model, texts, from_token, token_covariance=token_covariance, on_batch=on_text
+    )
+    tensors = {
+        "means": made.means,
+        "mean_norm": made.mean_norm,
+        "n_norm_tokens": torch.tensor(made.n_norm_tokens),
+        "tokens": made.tokens,
+    }
+    if made.token_covariance is not None:
+        tensors["token_covariance"] = made.token_covariance
+    write_safetensors(tensors, {"emoctl": FORMAT}, path)
+    return made
+
+
+def _place(model: LoadedModel, what: str, texts: Sequence[str], from_token: int) -> Path:
+    content = {
+        "format": FORMAT,
+        "what": what,
+        "weights": model.identity.weight_sha256,
+        "tokenizer": model.identity.tokenizer_sha256,
+        "dtype": str(model.dtype),
+        "device": model.device.type,
+        "torch": torch.__version__,
+        "from_token": from_token,
+        "texts": list(texts),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return cache_root() / "activations" / f"{digest[:16]}.safetensors"
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """None where there is no file, or a broken one: it will be written again."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (FileNotFoundError, OSError, SafetensorError):
+        return None
