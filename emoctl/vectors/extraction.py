@@ -20,14 +20,9 @@ from emoctl.vectors.activations import (
     text_means,
 )
 from emoctl.vectors.cached import N_SHUFFLED, SHUFFLE_SEED
-from emoctl.vectors.files import (
-    EmotionVectors,
-    HeldOut,
-    Provenance,
-    check_vectors,
-    save_vectors,
-)
+from emoctl.vectors.files import EmotionVectors, check_vectors, save_vectors
 from emoctl.vectors.held_out import held_out_accuracy
+from emoctl.vectors.provenance import HeldOut, Provenance
 from emoctl.vectors.recipe import (
     NeutralBasis,
     centred_vectors,

@@ -9,6 +9,7 @@ that choosing fewer emotions afterwards does not change any vector.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import torch
 from jaxtyping import Float
@@ -136,6 +137,17 @@ def shuffled_vectors(
         means = emotion_means(activations, permuted, n_labels)
         vectors.append(centred_vectors(means, basis)[0])
     return torch.stack(vectors)
+
+
+def unit_direction(vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
+    """`vector` at unit length, in float32. A zero vector has no direction: callers refuse it."""
+    wide = vector.double()
+    return (wide / float(wide.norm())).float()
+
+
+def coefficient(strength: Decimal, mean_norm: Float[Tensor, ""]) -> float:
+    """How long the addition is: strength × mean residual norm."""
+    return float(strength) * float(mean_norm)
 
 
 def random_directions(
