@@ -84,12 +84,12 @@ def check(file: VectorsFile, model: ModelName = None, json: Json = False) -> Non
     from emoctl.vectors.interchange.formats import is_foreign
 
     path = find_vectors(file)
-    shape = _check_foreign(path, model) if is_foreign(path) else _check_own(path, model)
+    shape, fits = (_check_foreign if is_foreign(path) else _check_own)(path, model)
     if json:
         print_json({"path": str(path), "ok": True, "shape": shape})
     else:
         print_line(f"{path}: ok, {'×'.join(map(str, shape))}, finite, no zero vector")
-        print_line(f"made for {model}" if model else "not held against a model: give --model")
+        print_line(fits)
     next_step(
         f"emoctl vectors import {file}"
         if is_foreign(path)
@@ -97,7 +97,11 @@ def check(file: VectorsFile, model: ModelName = None, json: Json = False) -> Non
     )
 
 
-def _check_own(path: Path, model: str | None) -> list[int]:
+NOT_HELD = "not held against a model: give --model"
+
+
+def _check_own(path: Path, model: str | None) -> tuple[list[int], str]:
+    """The shape, and whether the vectors are the model's."""
     from emoctl.vectors.files import check_made_for, check_shape_of, check_usable, load_vectors
 
     vectors = load_vectors(path)
@@ -106,16 +110,20 @@ def _check_own(path: Path, model: str | None) -> list[int]:
         loaded = load_as(model, vectors.provenance.dtype)
         check_made_for(vectors.provenance, loaded.identity, str(path))
         check_shape_of(vectors.provenance, loaded.n_layers, loaded.d_model, str(path))
-    return list(vectors.vectors.shape)
+    return list(vectors.vectors.shape), f"made for {model}" if model else NOT_HELD
 
 
-def _check_foreign(path: Path, model: str | None) -> list[int]:
+def _check_foreign(path: Path, model: str | None) -> tuple[list[int], str]:
     from emoctl.vectors.interchange.incoming import check_fits, open_file
 
     file = open_file(path)
-    if model is not None:
-        check_fits(file, load_as(model, file.dtype))
-    return list(file.bundle.vectors.shape)
+    shape = list(file.bundle.vectors.shape)
+    if model is None:
+        return shape, NOT_HELD
+    check_fits(file, load_as(model, file.dtype))
+    if file.bundle.statement:
+        return shape, f"made for {model}"
+    return shape, f"fits {model} in width and layers; it does not say which weights it is for"
 
 
 def load_as(model: str, dtype: str) -> "LoadedModel":
@@ -174,8 +182,8 @@ def _origin(made: "Provenance") -> Iterator[str]:
         )
         return
     given = made.imported
-    whose = "as the file says" if given.names_weights else "which the file does not say"
-    yield f"imported from {given.file_format} {given.file_sha256[:19]}…, for these weights {whose}"
+    whose = "the file says" if given.names_weights else "whoever imported it says, not the file"
+    yield f"imported from {given.file_format} {given.file_sha256[:19]}…; for these weights, {whose}"
     yield f"layers: {ranges(given.layers)} alone; a sweep at another one is refused"
     yield "controls: random directions alone, since shuffled-label vectors need the stories"
 

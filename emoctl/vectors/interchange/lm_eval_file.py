@@ -21,7 +21,7 @@ from emoctl.vectors.files import write_whole
 from emoctl.vectors.interchange.bundle import Bundle, first_line, parse_statement
 
 STATED = "emoctl"
-HOOK_POINT = re.compile(r"([A-Za-z_][\w.]*)\.([0-9]{1,5})", re.ASCII)
+HOOK_POINT = re.compile(r"([A-Za-z_][\w.]*)\.(0|[1-9][0-9]{0,4})", re.ASCII)
 UNREADABLE = (
     *(OSError, ValueError, KeyError, IndexError, TypeError, EOFError, AttributeError),
     *(RuntimeError, pickle.UnpicklingError, MemoryError),

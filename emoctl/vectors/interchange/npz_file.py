@@ -21,7 +21,10 @@ from emoctl.vectors.files import write_whole
 from emoctl.vectors.interchange.bundle import Bundle, first_line, parse_statement
 
 WANTED = ("vectors", "emotions", "layers")
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError)
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, MemoryError),
+)
 """What numpy lets escape on a file that is cut, made up, or holds objects."""
 
 
@@ -50,7 +53,7 @@ def read_npz(path: Path) -> Bundle:
         VectorError: the file is cut off, holds objects, or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except UNREADABLE as error:
         raise VectorError(
