@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emoctl.cli.console import next_step, note, print_json, print_line
-from emoctl.cli.options import Json
+from emoctl.cli.options import Force, Json
 from emoctl.cli.vectors import VectorsFile
 from emoctl.errors import UsageError
 
@@ -39,9 +39,7 @@ def export(
     model: Annotated[
         str | None, typer.Option("--model", help="Whose names to use, where the file's is gone.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over a file that is there.")
-    ] = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Write vectors for llama.cpp, repeng, lm-eval or numpy, as the ending of OUT says.

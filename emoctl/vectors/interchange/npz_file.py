@@ -22,7 +22,7 @@ from emoctl.vectors.interchange.bundle import Bundle, first_line, parse_statemen
 
 WANTED = ("vectors", "emotions", "layers")
 UNREADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError),
+    *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, MemoryError),
 )
 """What numpy lets escape on a file that is cut, made up, or holds objects."""
