@@ -15,6 +15,8 @@ from emoctl.cli import (
     stories,
     sweep,
     vectors,
+    vectors_card,
+    vectors_exchange,
 )
 
 app = typer.Typer(
@@ -55,6 +57,9 @@ app.add_typer(config.app, name="config")
 app.add_typer(scenarios.app, name="scenarios")
 app.add_typer(models.app, name="models")
 app.add_typer(stories.app, name="stories")
+vectors.app.command("export")(vectors_exchange.export)
+vectors.app.command("import")(vectors_exchange.import_)
+vectors.app.command("card")(vectors_card.card)
 app.add_typer(vectors.app, name="vectors")
 runs.app.command("readings")(run_readings.readings)
 app.add_typer(runs.app, name="runs")

@@ -10,7 +10,12 @@ from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus, load_corpus
 from emoctl.vectors.cached import cached_vectors, find_vectors
 from emoctl.vectors.extraction import extract
-from emoctl.vectors.files import EmotionVectors, check_made_for, load_vectors
+from emoctl.vectors.files import (
+    EmotionVectors,
+    check_made_for,
+    check_shape_of,
+    load_vectors,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,9 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
         path = find_vectors(config.steering.file)
         given = load_vectors(path)
         check_made_for(given.provenance, model.identity, str(path))
+        check_shape_of(given.provenance, model.n_layers, model.d_model, str(path))
+        if given.provenance.imported:
+            note("imported vectors: every control is a random direction, none has shuffled labels")
         return Extraction(given, path, from_cache=True)
     corpus = load_corpus(config.stories.emotional, config.stories.neutral)
     path = cached_vectors(model.identity, corpus, config.recipe, config.model.dtype)

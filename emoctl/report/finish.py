@@ -3,6 +3,8 @@
 It can be done again at any time, on any machine, from the folder alone.
 """
 
+from typing import Any
+
 from emoctl.analysis.results import Results, analyse
 from emoctl.analysis.run_data import read_run
 from emoctl.analysis.tables import write_tables
@@ -49,12 +51,19 @@ def write_reports(folder: RunFolder, results: Results) -> None:
     folder.write_text_atomic(folder.summary, text)
 
 
+def _origin(vectors: dict[str, Any]) -> str:
+    given = vectors.get("imported")
+    if not given:
+        return f"{vectors.get('n_stories')} stories"
+    return f"imported from {given['file_format']} (random controls alone)"
+
+
 def _about(manifest: Manifest, config: ExperimentConfig) -> dict[str, str]:
     vectors, arithmetic = manifest.vectors, manifest.arithmetic
     layer = config.steering.layer
     return {
         "model": f"{manifest.model.id} ({manifest.model.weight_sha256[:19]}…)",
-        "vectors": f"{vectors.get('n_stories')} stories, {manifest.vectors_sha256 or 'none'}"[:60],
+        "vectors": f"{_origin(vectors)}, {manifest.vectors_sha256 or 'none'}"[:60],
         "layer": f"{vectors.get('default_layer')} (two-thirds)"
         if layer == "two-thirds"
         else str(layer),

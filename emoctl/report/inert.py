@@ -5,6 +5,7 @@ functions take all of it as characters to be read. Standard library only: anyone
 """
 
 import html
+import re
 import string
 import unicodedata
 
@@ -14,6 +15,7 @@ _KEPT = frozenset("\n\t\u200c\u200d")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a reader cannot see, or that move what he sees."""
 
+_MARKUP = re.compile(r"([\\`*\[\]<>|~#])")
 _PUNCTUATION = {ord(c): f"&#{ord(c)};" for c in string.punctuation}
 _PUNCTUATION |= {ord(c): f"&#{ord(c)};&#8203;" for c in "@#"}
 """Entities are never markup; the zero-width space keeps @names and #numbers from being linked."""
@@ -39,6 +41,11 @@ def inert_terminal(text: str) -> str:
 def inert_html(text: str) -> str:
     """`text` as HTML character data, in an element or in a quoted attribute."""
     return html.escape(inert_terminal(text), quote=True)
+
+
+def plain_markdown(text: str) -> str:
+    """A name or our own words as one line of Markdown: a name may hold a pipe or a bracket."""
+    return _MARKUP.sub(r"\\\1", inert_terminal(text)).replace("\n", " ")
 
 
 def inert_markdown(text: str) -> str:

@@ -3,7 +3,6 @@
 Every cell and name is escaped; no text that a model wrote is quoted here.
 """
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from emoctl.analysis.results import Results
 from emoctl.report.grids import Grid, grids
 from emoctl.report.inert import inert_terminal
+from emoctl.report.inert import plain_markdown as _escaped
 from emoctl.report.movers import movers
 from emoctl.report.terminal import gate_line
 
@@ -19,12 +19,6 @@ SCOPE = (
     "model's activations that represent an emotion. It is about emotion-mediated behaviour, not "
     "about strategic deception, and it makes no claim that a model feels or experiences anything."
 )
-_MARKUP = re.compile(r"([\\`*\[\]<>|~#])")
-
-
-def _escaped(text: str) -> str:
-    """Our own words as one line of Markdown: a name may hold a pipe or a bracket."""
-    return _MARKUP.sub(r"\\\1", inert_terminal(text)).replace("\n", " ")
 
 
 def _row(cells: tuple[str, ...]) -> str:

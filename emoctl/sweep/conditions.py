@@ -18,7 +18,7 @@ from emoctl.engine.steering import Steering
 from emoctl.errors import ConfigError, VectorError
 from emoctl.store.records import UNSTEERED, ConditionRecord, Control
 from emoctl.vectors.files import EmotionVectors
-from emoctl.vectors.recipe import random_directions
+from emoctl.vectors.recipe import coefficient, random_directions, unit_direction
 
 CONTROL_KINDS = ("shuffled", "random-isotropic", "random-neutral")
 """Controls come in equal shares of these, in this order."""
@@ -53,10 +53,9 @@ class _Maker:
     def condition(
         self, name: str, control: Control, vector: Float[Tensor, " d_model"], strength: Decimal
     ) -> Condition:
-        norm = float(vector.double().norm())
-        if not norm > 0:
+        if not vector.double().norm() > 0:
             raise VectorError(f"the vector of {name} at layer {self.layer} has no direction")
-        direction = (vector.double() / norm).float()
+        direction = unit_direction(vector)
         text = strength_text(strength)
         record = ConditionRecord(
             id=condition_id(direction, self.layer, text, self.positions),
@@ -65,7 +64,7 @@ class _Maker:
             strength=text,
             layer=self.layer,
             positions=self.positions,
-            coefficient=float(strength) * float(self.vectors.mean_norm[self.layer]),
+            coefficient=coefficient(strength, self.vectors.mean_norm[self.layer]),
         )
         return Condition(record, direction)
 
@@ -75,12 +74,15 @@ class _Maker:
         return Condition(record, torch.zeros(self.vectors.provenance.d_model))
 
     def controls(self, n: int, strength: Decimal, seed: int) -> list[Condition]:
-        """`n` controls in equal shares of the kinds.
+        """`n` controls in equal shares of the kinds. Imported vectors come without shuffled-label
+        ones: their controls are random directions.
 
         Raises:
             ConfigError: more shuffled-label controls than the vectors file holds.
         """
-        share = {kind: len(range(i, n, 3)) for i, kind in enumerate(CONTROL_KINDS)}
+        kinds = CONTROL_KINDS[1:] if self.vectors.provenance.imported else CONTROL_KINDS
+        share = dict.fromkeys(CONTROL_KINDS, 0)
+        share |= {kind: len(range(i, n, len(kinds))) for i, kind in enumerate(kinds)}
         if share["shuffled"] > len(self.vectors.shuffled):
             raise ConfigError(
                 f"controls: {n} need {share['shuffled']} shuffled-label vectors; the file holds "
@@ -137,15 +139,16 @@ def steering_layer(vectors: EmotionVectors, config: ExperimentConfig) -> int:
 
     Raises:
         ConfigError: the model has no such layer.
+        VectorError: imported vectors lack it.
     """
-    layer, n_layers = config.steering.layer, vectors.provenance.n_layers
-    if layer == "two-thirds":
-        return vectors.provenance.default_layer
+    wanted, n_layers = config.steering.layer, vectors.provenance.n_layers
+    layer = vectors.provenance.default_layer if wanted == "two-thirds" else wanted
     if layer >= n_layers:
         raise ConfigError(
             f"steering.layer is {layer}; the model has layers 0 to {n_layers - 1}",
             hint="choose one of them, or two-thirds",
         )
+    vectors.require_layer(layer, "steering.layer")
     return layer
 
 

@@ -24,6 +24,7 @@ def make_probe(vectors: EmotionVectors, config: ExperimentConfig) -> Probe | Non
     Raises:
         ConfigError: the model has no such layer.
         UnknownEmotionError: the vectors hold no such emotion.
+        VectorError: imported vectors lack the layer.
     """
     if config.readings is None:
         return None
@@ -55,7 +56,7 @@ def read_emotions(vectors: EmotionVectors, config: ExperimentConfig) -> tuple[st
 
 def _layers(vectors: EmotionVectors, wanted: str | tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(wanted, str):
-        return (vectors.provenance.default_layer,)
+        wanted = (vectors.provenance.default_layer,)
     n_layers = vectors.provenance.n_layers
     beyond = [layer for layer in wanted if layer >= n_layers]
     if beyond:
@@ -63,6 +64,8 @@ def _layers(vectors: EmotionVectors, wanted: str | tuple[int, ...]) -> tuple[int
             f"readings.layers lists {beyond[0]}; the model has layers 0 to {n_layers - 1}",
             hint="choose some of them, or two-thirds",
         )
+    for layer in wanted:
+        vectors.require_layer(layer, "readings.layers")
     return wanted
 
 

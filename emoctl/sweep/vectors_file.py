@@ -16,7 +16,8 @@ from emoctl.engine.steering import Steering
 from emoctl.errors import StoreError
 from emoctl.store.records import ConditionRecord
 from emoctl.sweep.conditions import Condition, condition_id
-from emoctl.vectors.files import Provenance, write_safetensors
+from emoctl.vectors.files import write_safetensors
+from emoctl.vectors.provenance import Provenance
 
 
 def save_directions(

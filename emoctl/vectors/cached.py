@@ -6,13 +6,15 @@ So a second extraction with the same inputs finds it and costs nothing. No torch
 import hashlib
 import json
 from pathlib import Path
+from typing import Final
 
 from emoctl.config.schema import RecipeConfig
 from emoctl.models.cache import cache_root
 from emoctl.models.fingerprint import ModelIdentity
 from emoctl.stories import Corpus
 
-FORMAT = "emoctl-vectors/1"
+FORMAT: Final = "emoctl-vectors/1"
+IMPORTED_FORMAT: Final = "emoctl-vectors/2"
 
 N_SHUFFLED = 80
 """Shuffled-label vectors that a file holds."""
@@ -33,6 +35,21 @@ def cached_vectors(
         "corpus": corpus.digest,
         "recipe": recipe.model_dump(),
         "shuffled": [N_SHUFFLED, SHUFFLE_SEED],
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return cache_root() / "vectors" / f"{digest[:16]}.safetensors"
+
+
+def cached_import(file_sha256: str, identity: ModelIdentity, neutral: str, word: str) -> Path:
+    """Where vectors stand, or will stand, that were imported from a file with this hash, with these
+    neutral texts, as vectors of `word`."""
+    content = {
+        "format": IMPORTED_FORMAT,
+        "file": file_sha256,
+        "weights": identity.weight_sha256,
+        "tokenizer": identity.tokenizer_sha256,
+        "neutral": neutral,
+        "emotions": word,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return cache_root() / "vectors" / f"{digest[:16]}.safetensors"

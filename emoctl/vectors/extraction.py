@@ -19,15 +19,10 @@ from emoctl.stories.labels import LabelledStories, label_stories
 from emoctl.vectors.activations import SINK_POSITIONS
 from emoctl.vectors.basis import make_basis
 from emoctl.vectors.cached import N_SHUFFLED, SHUFFLE_SEED
-from emoctl.vectors.files import (
-    EmotionVectors,
-    HeldOut,
-    Provenance,
-    check_vectors,
-    save_vectors,
-)
+from emoctl.vectors.files import EmotionVectors, check_vectors, save_vectors
 from emoctl.vectors.held_out import held_out_scores, ranks_of
 from emoctl.vectors.kept import kept_neutral_activations, kept_text_means
+from emoctl.vectors.provenance import HeldOut, Provenance
 from emoctl.vectors.recipe import (
     NeutralBasis,
     centred_vectors,

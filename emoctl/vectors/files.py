@@ -11,78 +11,21 @@ inputs give equal bytes.
 
 import json
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from emoctl.errors import UnknownEmotionError, VectorError, did_you_mean
 from emoctl.models.fingerprint import ModelIdentity
-from emoctl.vectors.cached import FORMAT
-
-LAYER_CONVENTION = "layer i is the output of block i, 0-based: blocks.i.hook_out"
-
-
-class HeldOut(BaseModel):
-    """Leave-one-topic-out accuracy, as it was when the vectors were made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    by_layer: tuple[float, ...]
-    """Share of stories nearest to their own emotion's vector."""
-
-    nested: float
-    """The same, with the layer chosen inside each fold."""
-
-    nested_top5: float | None = None
-    """Share whose own emotion is among the five nearest. None, as the next two, in files of
-    earlier versions."""
-
-    chosen_layers: tuple[int, ...]
-    split_half: tuple[float, ...] | None = None
-    """Median cosine of emotions' half vectors, by layer."""
-
-    recommended_layer: int | None = None
-    n_stories: int
-    n_classes: int
-
-
-class Provenance(BaseModel):
-    """Everything that decided what the vectors are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal["emoctl-vectors/1"] = "emoctl-vectors/1"
-    emoctl_version: str
-    model: ModelIdentity
-    dtype: str
-    n_layers: int
-    d_model: int
-    layer_convention: str = LAYER_CONVENTION
-    default_layer: int
-    corpus_sha256: str
-    n_stories: int
-    n_neutral: int
-    emotions: tuple[str, ...]
-    recipe: dict[str, Any]
-    neutral_components: tuple[int, ...]
-    """How many components were projected out, by layer."""
-
-    neutral_shares: tuple[float, ...]
-    """Share of the neutral variance that they hold, by layer."""
-
-    norm_text_set: str
-    """Which texts the mean residual norms were taken over."""
-
-    n_norm_tokens: int
-    held_out: HeldOut | None
-    """None for a corpus in which an emotion has fewer than three topics."""
+from emoctl.vectors.cached import FORMAT, IMPORTED_FORMAT
+from emoctl.vectors.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +43,28 @@ class EmotionVectors:
         """The emotions, in the order of `vectors`."""
         return self.provenance.emotions
 
+    def require_layer(self, layer: int, key: str = "layer") -> None:
+        """Refuse a layer at which imported vectors are absent; `key` is what asked for it.
+
+        Raises:
+            VectorError: there are no vectors at this layer.
+        """
+        held = self.provenance.layers
+        if layer not in held:
+            raise VectorError(
+                f"{key} is {layer}; these vectors were imported, for layer {ranges(held)} alone",
+                hint=f"choose such a layer, --set steering.layer={held[0]}, or import a file that "
+                f"holds layer {layer}",
+            )
+
     def vector(self, emotion: str, layer: int) -> Float[Tensor, " d_model"]:
         """One emotion's vector at one layer, at its own length.
 
         Raises:
-            UnknownEmotionError: the vectors do not hold it.
+            UnknownEmotionError: the vectors do not hold the emotion.
+            VectorError: they do not hold the layer.
         """
+        self.require_layer(layer)
         if emotion not in self.emotions:
             raise UnknownEmotionError(
                 f"no emotion is called {emotion!r} in these vectors",
@@ -138,11 +97,20 @@ def write_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str], path
     Raises:
         VectorError: the disk does not take it.
     """
+    write_whole(path, lambda unfinished: save_file(tensors, unfinished, metadata=metadata))
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside `path`, and move it into place once it is whole.
+
+    Raises:
+        VectorError: the disk does not take it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             unfinished = Path(folder) / path.name
-            save_file(tensors, unfinished, metadata=metadata)
+            write(unfinished)
             unfinished.chmod(0o644)
             unfinished.replace(path)
     except (OSError, SafetensorError) as error:
@@ -171,7 +139,7 @@ def read_provenance(path: Path) -> Provenance:
         )
     try:
         content = json.loads(metadata["emoctl"])
-        if isinstance(content, dict) and content.get("format") != FORMAT:
+        if isinstance(content, dict) and content.get("format") not in (FORMAT, IMPORTED_FORMAT):
             raise VectorError(
                 f"{path} has format {content.get('format')!r}, not {FORMAT!r}",
                 hint="extract again with this version",
@@ -212,7 +180,7 @@ def check_vectors(vectors: EmotionVectors, where: str) -> None:
 
     Raises:
         VectorError: a shape differs from the provenance, a value is not finite, or a vector or a
-            mean norm is 0.
+            mean norm is 0 (or, where imported vectors have no layer, is not).
     """
     p = vectors.provenance
     shapes = {
@@ -228,14 +196,57 @@ def check_vectors(vectors: EmotionVectors, where: str) -> None:
                 f"{where}: {name} has shape {tuple(tensor.shape)}, its provenance says {shape}",
                 hint="extract again",
             )
+        if not tensor.is_floating_point():
+            raise VectorError(f"{where}: {name} holds {tensor.dtype}, not floating-point numbers")
         if not torch.isfinite(tensor).all():
             raise VectorError(f"{where}: {name} holds a value that is not finite")
     if not (vectors.mean_norm > 0).all():
         raise VectorError(f"{where}: mean_norm holds a norm that is not above 0")
-    empty = (vectors.vectors.norm(dim=-1) == 0).nonzero()
-    if len(empty):
-        emotion, layer = (int(i) for i in empty[0])
-        raise VectorError(f"{where}: the vector of {p.emotions[emotion]} at layer {layer} is zero")
+    absent = torch.ones(p.n_layers, dtype=torch.bool)
+    absent[list(p.layers)] = False
+    for emotion, layer in ((vectors.vectors.norm(dim=-1) == 0) != absent).nonzero().tolist():
+        what = "stands where the file held none" if absent[layer] else "is zero"
+        raise VectorError(f"{where}: the vector of {p.emotions[emotion]} at layer {layer} {what}")
+
+
+def check_usable(vectors: EmotionVectors, where: str) -> None:
+    """Refuse vectors whose controls would fail in the middle of a sweep.
+
+    Raises:
+        VectorError: a shuffled-label vector is zero, or neutral tokens do not vary.
+    """
+    zero = (vectors.shuffled.norm(dim=-1) == 0).nonzero().tolist()
+    if zero:
+        raise VectorError(f"{where}: shuffled vector {zero[0][0]} at layer {zero[0][1]} is zero")
+    tokens = vectors.neutral_tokens
+    still = (tokens == tokens[:1]).all(-1).all(0).nonzero().tolist()
+    if still:
+        raise VectorError(f"{where}: neutral_tokens at layer {still[0][0]} do not vary")
+
+
+def check_shape_of(provenance: Provenance, n_layers: int, d_model: int, where: str) -> None:
+    """Refuse vectors that have not a model's shape, whatever they say of its weights.
+
+    Raises:
+        VectorError: the width or the number of layers differs.
+    """
+    for what, theirs, ours in (
+        ("width", provenance.d_model, d_model),
+        ("number of layers", provenance.n_layers, n_layers),
+    ):
+        if theirs != ours:
+            raise VectorError(f"{where} has {what} {theirs}; the model has {ours}")
+
+
+def ranges(layers: Sequence[int]) -> str:
+    """Layers in few words: `3, 12–19`."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
 
 
 def check_made_for(provenance: Provenance, identity: ModelIdentity, where: str) -> None:

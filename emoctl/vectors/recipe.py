@@ -9,6 +9,7 @@ that choosing fewer emotions afterwards does not change any vector.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import torch
 from jaxtyping import Float, Int
@@ -144,6 +145,17 @@ def permuted_within(
         where = (topics == topic).nonzero()[:, 0]
         permuted[where] = labels[where[torch.randperm(len(where), generator=generator)]]
     return permuted
+
+
+def unit_direction(vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
+    """`vector` at unit length, in float32. A zero vector has no direction: callers refuse it."""
+    wide = vector.double()
+    return (wide / float(wide.norm())).float()
+
+
+def coefficient(strength: Decimal, mean_norm: Float[Tensor, ""]) -> float:
+    """How long the addition is: strength × mean residual norm."""
+    return float(strength) * float(mean_norm)
 
 
 def random_directions(

@@ -16,7 +16,8 @@ from emoctl.stories import Corpus, Story
 from emoctl.vectors.activations import neutral_activations, text_means
 from emoctl.vectors.cached import N_SHUFFLED, cached_files, cached_vectors, find_vectors
 from emoctl.vectors.extraction import extract, make_basis
-from emoctl.vectors.files import LAYER_CONVENTION, EmotionVectors, load_vectors
+from emoctl.vectors.files import EmotionVectors, load_vectors
+from emoctl.vectors.provenance import LAYER_CONVENTION
 
 RECIPE = RecipeConfig(from_token=8)
 CORPUS = toy_corpus()

@@ -13,7 +13,6 @@ from toys import IDENTITY, provenance, toy_vectors
 
 from emoctl.errors import UnknownEmotionError, VectorError
 from emoctl.vectors.files import (
-    LAYER_CONVENTION,
     EmotionVectors,
     check_made_for,
     check_vectors,
@@ -21,6 +20,7 @@ from emoctl.vectors.files import (
     read_provenance,
     save_vectors,
 )
+from emoctl.vectors.provenance import LAYER_CONVENTION
 
 TENSORS = ("vectors", "shuffled", "neutral_tokens", "mean_norm")
 

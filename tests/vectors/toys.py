@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerFast
 from emoctl.models.fingerprint import ModelIdentity
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus, NeutralText, Story
-from emoctl.vectors.files import EmotionVectors, Provenance
+from emoctl.vectors.files import EmotionVectors
+from emoctl.vectors.provenance import Provenance
 
 SPECIAL = ("<pad>", "<s>", "<unk>", "</s>")
 TEMPLATE = (
