@@ -86,6 +86,17 @@ class RecipeConfig(Section):
     neutral_components: Annotated[Whole, Field(ge=0)] | None = Field(default=None, examples=[5])
     """Project out exactly so many components instead of a variance share."""
 
+    layers: (
+        Literal["all"] | Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)]
+    ) = Field(default="all", examples=[[19]])
+    """0-based layers to make vectors for. Blocks above the highest are not run, so that few low
+    layers are made sooner; a sweep at another layer is refused."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        _refuse_repeats(layers=() if self.layers == "all" else self.layers)
+        return self
+
 
 class SteeringConfig(Section):
     """Which vectors are added to the residual stream, where, and how strongly."""

@@ -107,20 +107,26 @@ def neutral_activations(
     from_token: int,
     *,
     token_covariance: bool,
+    layers: Sequence[int] | None = None,
     on_batch: Callable[[int], None] = lambda _n: None,
     reading: Reading = Reading(),
 ) -> NeutralActivations:
     """Means, residual norms and a token sample of neutral texts, each text read once.
 
+    `layers` are all of them unless named; blocks above the highest one are not run.
+
     Raises:
         StoriesError: a text has no token at `from_token` or beyond.
     """
     ids = [_long_enough(model, text, from_token) for text in texts]
+    wanted = tuple(range(model.n_layers)) if layers is None else tuple(layers)
+    check_layers(model, wanted)
     sampled = sample_positions([len(tokens) for tokens in ids])
-    sums = _NeutralSums(model, [len(positions) for positions in sampled], token_covariance)
+    n_sampled = [len(positions) for positions in sampled]
+    sums = _NeutralSums(model, n_sampled, token_covariance, len(wanted))
 
     def read(own: LoadedModel, batch: Batch) -> "_NeutralBatch":
-        return _NeutralBatch(own, batch, from_token, sampled, token_covariance)
+        return _NeutralBatch(own, batch, from_token, sampled, token_covariance, wanted)
 
     def take(part: "_NeutralBatch") -> None:
         sums.add(part)
@@ -161,34 +167,38 @@ class _NeutralBatch:
         from_token: int,
         sampled: Sequence[Sequence[int]],
         with_squares: bool,
+        wanted: tuple[int, ...],
     ) -> None:
-        n, layers, d_model = len(batch.indices), model.n_layers, model.d_model
-        self.batch, self.from_token = batch, from_token
+        n, layers, d_model = len(batch.indices), len(wanted), model.d_model
+        self.batch, self.from_token, self.wanted = batch, from_token, wanted
         self.sampled = [list(sampled[i]) for i in batch.indices]
         self.means = _zeros(model, n, layers, d_model)
         self.norms = _zeros(model, n, layers, wide=True)
         self.tokens = [_zeros(model, len(here), layers, d_model) for here in self.sampled]
         self.total = _zeros(model, layers, d_model, wide=True)
         self.squares = _zeros(model, layers, d_model, d_model, wide=True) if with_squares else None
-        show_resid(model, batch.padded(model.device), range(layers), self._pool)
+        show_resid(model, batch.padded(model.device), wanted, self._pool)
 
     def _pool(self, layer: int, resid: Float[Tensor, "batch pos d_model"]) -> None:
+        at = self.wanted.index(layer)
         for row, n_tokens in enumerate(self.batch.lengths):
             text = resid[row, :n_tokens]
-            self.means[row, layer] = text[self.from_token :].mean(0, dtype=self.means.dtype)
-            self.tokens[row][:, layer] = text[self.sampled[row]].to(self.means.dtype)
+            self.means[row, at] = text[self.from_token :].mean(0, dtype=self.means.dtype)
+            self.tokens[row][:, at] = text[self.sampled[row]].to(self.means.dtype)
             tokens = text[SINK_POSITIONS:].double()
-            self.norms[row, layer] = tokens.norm(dim=-1).sum()
+            self.norms[row, at] = tokens.norm(dim=-1).sum()
             if self.squares is not None:
-                self.total[layer] += tokens.sum(0)
-                self.squares[layer] += tokens.T @ tokens
+                self.total[at] += tokens.sum(0)
+                self.squares[at] += tokens.T @ tokens
 
 
 class _NeutralSums:
     """Batches of neutral texts put together: by text, and summed in the order of the batches."""
 
-    def __init__(self, model: LoadedModel, n_sampled: Sequence[int], with_squares: bool) -> None:
-        layers, d_model = model.n_layers, model.d_model
+    def __init__(
+        self, model: LoadedModel, n_sampled: Sequence[int], with_squares: bool, layers: int
+    ) -> None:
+        d_model = model.d_model
         self.means = torch.zeros(len(n_sampled), layers, d_model)
         self.norms = torch.zeros(len(n_sampled), layers, dtype=torch.float64)
         self.tokens = [torch.zeros(n, layers, d_model) for n in n_sampled]

@@ -44,17 +44,20 @@ class EmotionVectors:
         return self.provenance.emotions
 
     def require_layer(self, layer: int, key: str = "layer") -> None:
-        """Refuse a layer at which imported vectors are absent; `key` is what asked for it.
+        """Refuse a layer at which there are no vectors; `key` is what asked for it.
 
         Raises:
             VectorError: there are no vectors at this layer.
         """
         held = self.provenance.layers
         if layer not in held:
+            imported = self.provenance.imported is not None
+            made = "imported" if imported else "extracted"
+            more = "import a file that holds" if imported else "name in recipe.layers"
             raise VectorError(
-                f"{key} is {layer}; these vectors were imported, for layer {ranges(held)} alone",
-                hint=f"choose such a layer, --set steering.layer={held[0]}, or import a file that "
-                f"holds layer {layer}",
+                f"{key} is {layer}; these vectors were {made}, for layer {ranges(held)} alone",
+                hint=f"choose such a layer, --set steering.layer={held[0]}, or {more} "
+                f"layer {layer}",
             )
 
     def vector(self, emotion: str, layer: int) -> Float[Tensor, " d_model"]:
@@ -180,7 +183,7 @@ def check_vectors(vectors: EmotionVectors, where: str) -> None:
 
     Raises:
         VectorError: a shape differs from the provenance, a value is not finite, or a vector or a
-            mean norm is 0 (or, where imported vectors have no layer, is not).
+            mean norm is 0 (or a vector is not, at a layer that the file does not hold).
     """
     p = vectors.provenance
     shapes = {
@@ -200,10 +203,11 @@ def check_vectors(vectors: EmotionVectors, where: str) -> None:
             raise VectorError(f"{where}: {name} holds {tensor.dtype}, not floating-point numbers")
         if not torch.isfinite(tensor).all():
             raise VectorError(f"{where}: {name} holds a value that is not finite")
-    if not (vectors.mean_norm > 0).all():
+    held = list(p.layers)
+    if not (vectors.mean_norm[held] > 0).all():
         raise VectorError(f"{where}: mean_norm holds a norm that is not above 0")
     absent = torch.ones(p.n_layers, dtype=torch.bool)
-    absent[list(p.layers)] = False
+    absent[held] = False
     for emotion, layer in ((vectors.vectors.norm(dim=-1) == 0) != absent).nonzero().tolist():
         what = "stands where the file held none" if absent[layer] else "is zero"
         raise VectorError(f"{where}: the vector of {p.emotions[emotion]} at layer {layer} {what}")
@@ -215,13 +219,14 @@ def check_usable(vectors: EmotionVectors, where: str) -> None:
     Raises:
         VectorError: a shuffled-label vector is zero, or neutral tokens do not vary.
     """
-    zero = (vectors.shuffled.norm(dim=-1) == 0).nonzero().tolist()
-    if zero:
-        raise VectorError(f"{where}: shuffled vector {zero[0][0]} at layer {zero[0][1]} is zero")
-    tokens = vectors.neutral_tokens
-    still = (tokens == tokens[:1]).all(-1).all(0).nonzero().tolist()
-    if still:
-        raise VectorError(f"{where}: neutral_tokens at layer {still[0][0]} do not vary")
+    held = vectors.provenance.only_layers or tuple(range(vectors.provenance.n_layers))
+    for layer in held:
+        zero = (vectors.shuffled[:, layer].norm(dim=-1) == 0).nonzero().tolist()
+        if zero:
+            raise VectorError(f"{where}: shuffled vector {zero[0][0]} at layer {layer} is zero")
+        tokens = vectors.neutral_tokens[:, layer]
+        if (tokens == tokens[:1]).all():
+            raise VectorError(f"{where}: neutral_tokens at layer {layer} do not vary")
 
 
 def check_shape_of(provenance: Provenance, n_layers: int, d_model: int, where: str) -> None:

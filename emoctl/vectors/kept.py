@@ -30,13 +30,14 @@ def kept_text_means(
     from_token: int,
     on_text: OnText = lambda _n: None,
     *,
+    layers: Sequence[int] | None = None,
     fresh: bool = False,
 ) -> Float[Tensor, "texts layers d_model"]:
-    """`text_means` over all layers, from the cache where it is there. Raises as that does."""
-    path = _place(model, "means", texts, from_token)
+    """`text_means`, from the cache where it is there. Raises as that does."""
+    path = _place(model, "means", texts, from_token, layers)
     known = None if fresh else _read(path)
     if known is None:
-        known = {"means": text_means(model, texts, from_token, on_text)}
+        known = {"means": text_means(model, texts, from_token, on_text, layers=layers)}
         write_safetensors(known, {"emoctl": FORMAT}, path)
     return known["means"]
 
@@ -47,11 +48,12 @@ def kept_neutral_activations(
     from_token: int,
     *,
     token_covariance: bool,
+    layers: Sequence[int] | None = None,
     on_text: OnText = lambda _n: None,
     fresh: bool = False,
 ) -> NeutralActivations:
     """`neutral_activations`, from the cache where it is there. Raises as that does."""
-    path = _place(model, f"neutral {token_covariance}", texts, from_token)
+    path = _place(model, f"neutral {token_covariance}", texts, from_token, layers)
     known = None if fresh else _read(path)
     if known is not None:
         return NeutralActivations(
@@ -62,7 +64,12 @@ def kept_neutral_activations(
             token_covariance=known.get("token_covariance"),
         )
     made = neutral_activations(
-        model, texts, from_token, token_covariance=token_covariance, on_batch=on_text
+        model,
+        texts,
+        from_token,
+        token_covariance=token_covariance,
+        layers=layers,
+        on_batch=on_text,
     )
     tensors = {
         "means": made.means,
@@ -76,7 +83,13 @@ def kept_neutral_activations(
     return made
 
 
-def _place(model: LoadedModel, what: str, texts: Sequence[str], from_token: int) -> Path:
+def _place(
+    model: LoadedModel,
+    what: str,
+    texts: Sequence[str],
+    from_token: int,
+    layers: Sequence[int] | None,
+) -> Path:
     content = {
         "format": FORMAT,
         "what": what,
@@ -86,6 +99,7 @@ def _place(model: LoadedModel, what: str, texts: Sequence[str], from_token: int)
         "device": model.device.type,
         "torch": torch.__version__,
         "from_token": from_token,
+        "layers": None if layers is None else list(layers),
         "texts": list(texts),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

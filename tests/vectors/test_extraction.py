@@ -1,5 +1,6 @@
 """Extraction from end to end, and where its file stands."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -8,9 +9,9 @@ import pytest
 import torch
 from toys import IDENTITY, toy_corpus, toy_model, words
 
-from emoctl.config import ExperimentConfig
 from emoctl.config.schema import RecipeConfig
-from emoctl.errors import StoriesError
+from emoctl.errors import ConfigError, StoriesError, VectorError
+from emoctl.models.cache import cache_root
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus, Story
 from emoctl.vectors.activations import neutral_activations, text_means
@@ -21,6 +22,14 @@ from emoctl.vectors.provenance import LAYER_CONVENTION
 
 RECIPE = RecipeConfig(from_token=8)
 CORPUS = toy_corpus()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Activations that a test keeps are not another program's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOCTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +55,7 @@ def test_equal_inputs_give_equal_bytes(model: LoadedModel, tmp_path: Path) -> No
     upside_down = Corpus(CORPUS.stories[::-1], CORPUS.neutral[::-1])
     corpora = (CORPUS, CORPUS, upside_down, changed(text=words(30, seed=77)))
     for path, corpus in zip(paths, corpora, strict=True):
-        extract(model, corpus, RECIPE, path)
+        extract(model, corpus, RECIPE, path, fresh=True)
     one, two, turned, other = map(digest, paths)
     assert one == two
     assert one == turned, "the order of the files does not matter"
@@ -55,11 +64,51 @@ def test_equal_inputs_give_equal_bytes(model: LoadedModel, tmp_path: Path) -> No
 
 def test_the_file_holds_what_was_returned(model: LoadedModel, tmp_path: Path) -> None:
     seen: list[int] = []
-    vectors = extract(model, CORPUS, RECIPE, tmp_path / "deep" / "v", seen.append)
+    vectors = extract(model, CORPUS, RECIPE, tmp_path / "deep" / "v", seen.append, fresh=True)
     loaded = load_vectors(tmp_path / "deep" / "v")
     assert torch.equal(loaded.vectors, vectors.vectors)
     assert loaded.provenance == vectors.provenance
     assert sum(seen) == len(CORPUS.stories) + len(CORPUS.neutral)
+
+
+def test_kept_activations_are_not_computed_again(model: LoadedModel, tmp_path: Path) -> None:
+    corpus, seen = changed(text=words(31, seed=78)), []
+    first = extract(model, corpus, RECIPE, tmp_path / "v", seen.append)
+    assert seen, "control: the first time, texts are read"
+    seen.clear()
+    again = extract(model, corpus, RECIPE, tmp_path / "w", seen.append)
+    assert not seen
+    assert digest(tmp_path / "v") == digest(tmp_path / "w")
+    extract(model, corpus, RecipeConfig(from_token=9), tmp_path / "x", seen.append)
+    assert seen, "another first token is another activation"
+    (folder,) = {p.parent for p in cache_root().rglob("activations/*.safetensors")}
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    assert torch.equal(extract(model, corpus, RECIPE, tmp_path / "y").vectors, again.vectors)
+    assert torch.equal(first.vectors, again.vectors)
+
+
+def test_few_layers_are_those_layers_and_nothing_else(
+    model: LoadedModel, made: EmotionVectors, tmp_path: Path
+) -> None:
+    recipe = RecipeConfig(from_token=8, layers=(2, 1))
+    few = extract(model, CORPUS, recipe, tmp_path / "v")
+    assert few.provenance.layers == (1, 2)
+    for name in ("vectors", "shuffled", "neutral_tokens"):
+        ours, all_layers = getattr(few, name), getattr(made, name)
+        assert torch.equal(ours[:, [1, 2]], all_layers[:, [1, 2]]), name
+        assert not ours[:, [0, 3]].any(), name
+        assert all_layers[:, [0, 3]].any(), "control"
+    held, of_all = few.provenance.held_out, made.provenance.held_out
+    assert held is not None
+    assert of_all is not None
+    assert held.by_layer == of_all.by_layer[1:3]
+    assert set(held.chosen_layers) <= {1, 2}
+    assert load_vectors(tmp_path / "v").vector("calm", 2).any()
+    with pytest.raises(VectorError, match="extracted, for layer 1–2 alone"):
+        load_vectors(tmp_path / "v").vector("calm", 3)
+    with pytest.raises(ConfigError, match=r"recipe\.layers names 4"):
+        extract(model, CORPUS, RecipeConfig(from_token=8, layers=(4,)), tmp_path / "w")
 
 
 def test_vectors_equal_the_recipe_done_by_hand(model: LoadedModel, made: EmotionVectors) -> None:
@@ -159,22 +208,6 @@ def test_cached_vectors_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_vectors("else.safetensors") == Path("else.safetensors")
     (tmp_path / path.stem).touch()
     assert find_vectors(path.stem) == Path(path.stem), "a file that is there comes first"
-
-
-@pytest.mark.model
-def test_built_in_vectors_read_stories_of_topics_they_never_saw(
-    embedded_model: LoadedModel,
-) -> None:
-    from emoctl.cli.extraction import vectors_for
-
-    config = ExperimentConfig.model_validate({"schema": "emoctl/1", "readouts": {"choice": {}}})
-    said = vectors_for(config, embedded_model).vectors.provenance
-    assert said.model.weight_sha256 == embedded_model.identity.weight_sha256
-    assert said.held_out is not None
-    assert said.held_out.nested >= 0.92
-    assert said.held_out.by_layer[0] < 0.8, "control: word embeddings alone read less"
-    assert said.held_out.n_classes == len(said.emotions)
-    assert said.default_layer == 19
 
 
 def test_an_emotion_on_two_topics_has_no_held_out_figure(
