@@ -19,7 +19,7 @@ import pytest
 
 from emoctl.__main__ import run
 from emoctl.judges.mail import MailJudge
-from emoctl.report.charts import LESS_THAN
+from emoctl.report.drawing import LESS_THAN
 from emoctl.scenarios import Judgement, Transcript
 from emoctl.scenarios.transcript import Stop
 from emoctl.store.database import RunStore

@@ -4,7 +4,6 @@ One specification gives a PNG and a page that needs no network. Reads the outcom
 tables; computes nothing but positions.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,9 @@ from emoctl.analysis.exact import REGISTER_SHIFT
 from emoctl.analysis.results import Results
 from emoctl.analysis.run_data import ALL_VARIANTS
 from emoctl.analysis.verdicts import widest_variant
+from emoctl.report.drawing import GREY, OFFLINE, PALETTE, page_of, png_of
 from emoctl.report.inert import inert_terminal
 from emoctl.store.records import UNSTEERED
-
-PALETTE = ("#b5312c", "#2b6ca3", "#3c8d4f", "#8a5aa8", "#c27c1a", "#4b4f56", "#16858a", "#a3476f")
-GREY = "#9aa0a6"
-OFFLINE = {
-    "embedOptions": {
-        "actions": {"export": True, "source": False, "compiled": False, "editor": False}
-    }
-}
-"""The page's menu saves pictures; it opens no web site."""
-
-LESS_THAN = "\ue000"
-"""Stands for `<` until the page is made, where the specification lies inside a script: a name that
-holds `</script>` must not end it. No inert text holds this character."""
 
 PANEL_WIDTH, PANEL_HEIGHT, ACROSS = 250, 170, 4
 POINTS = ("panel", "emotion", "strength", "figure", "low", "high", "detail")
@@ -218,24 +205,11 @@ def save_charts(folder: Path, results: Results) -> list[Path]:
 
     Returns the paths written; none where nothing was steered.
     """
-    import vl_convert
-
     chart = dose_response(results)
     if chart is None:
         return []
-    specification = chart.to_json()
     png, page = folder / "dose-response.png", folder / "dose-response.html"
     folder.mkdir(parents=True, exist_ok=True)
-    png.write_bytes(vl_convert.vegalite_to_png(specification, scale=2))
-    html = vl_convert.vegalite_to_html(specification.replace("<", LESS_THAN), bundle=True)
-    page.write_text(_closed(html.replace(LESS_THAN, r"\u003c")), encoding="utf-8")
+    png.write_bytes(png_of(chart))
+    page.write_text(page_of(chart), encoding="utf-8")
     return [png, page]
-
-
-def _closed(html: str) -> str:
-    """The page with a policy that forbids every request, should anything try one."""
-    policy = (
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:\">"
-    )
-    return re.sub(r"<head>", lambda found: found.group() + policy, html, count=1)

@@ -7,7 +7,6 @@ What the arrays mean, and how sure one may be of it, is not known here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from emoctl.config.schema import RecipeConfig
 from emoctl.models.loading import LoadedModel
-from emoctl.stories import Corpus, Story
-from emoctl.stories.items import ImplicitMessage, IntensityTemplate, SeverityPair
+from emoctl.stories import Corpus
 from emoctl.stories.labels import LabelledStories, label_stories
 from emoctl.vectors.basis import make_basis
 from emoctl.vectors.held_out import HeldOutScores, TopicFolds, held_out_scores
@@ -31,6 +29,7 @@ from emoctl.vectors.recommendation import recommend_layer
 from emoctl.vectors.reliability import halves, split_half_cosines
 from emoctl.vectors.validation.growth import read_with_fewer
 from emoctl.vectors.validation.logit_lens import read_logit_lens
+from emoctl.vectors.validation.material import Material
 from emoctl.vectors.validation.measurements import Array, Measurements, Reader
 from emoctl.vectors.validation.messages import read_messages
 from emoctl.vectors.validation.null_readers import (
@@ -44,27 +43,6 @@ SEED = 171
 N_SHUFFLES = 5
 N_GROWTH_DRAWS = 10
 OnText = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Material:
-    """The texts that vectors are made from and tried on."""
-
-    corpus: Corpus
-    further: tuple[Story, ...]
-    """Stories on topics that the corpus does not have."""
-
-    implicit: tuple[ImplicitMessage, ...]
-    intensity: tuple[IntensityTemplate, ...]
-    severity: tuple[SeverityPair, ...]
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """Every short message, in a fixed order: implicit, numbers, controls, pairs."""
-        numbers = [t.filled(v) for t in self.intensity for v in t.values]
-        controls = [t.filled(v, control=True) for t in self.intensity for v in t.values]
-        pairs = [text for pair in self.severity for text in (pair.mild, pair.severe)]
-        return (*(m.text for m in self.implicit), *numbers, *controls, *pairs)
 
 
 def measure(

@@ -1,0 +1,1 @@
+"""Validation: arrays → tables with intervals. No torch, no terminal."""
