@@ -9,11 +9,12 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from emoctl.errors import StoriesError
+from emoctl.stories.authorship import Authorship, read_authorship
 
 BUILTIN = "builtin"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -45,6 +46,8 @@ class Corpus:
 
     stories: tuple[Story, ...]
     neutral: tuple[NeutralText, ...]
+    written_by: Authorship = field(default=Authorship("file"), compare=False)
+    """Who wrote the stories; no part of the content."""
 
     @property
     def digest(self) -> str:
@@ -87,7 +90,10 @@ def load_corpus(emotional: str = BUILTIN, neutral: str = BUILTIN) -> Corpus:
     texts = tuple(
         NeutralText(**record) for record in _records(neutral, "neutral.jsonl", NEUTRAL_FIELDS)
     )
-    return Corpus(stories, texts)
+    written_by = Authorship("builtin")
+    if emotional != BUILTIN:
+        written_by = read_authorship(Path(emotional), Corpus(stories, ()).digest)
+    return Corpus(stories, texts, written_by)
 
 
 def _records(source: str, builtin_name: str, fields: tuple[str, ...]) -> Iterator[dict[str, str]]:

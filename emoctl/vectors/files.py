@@ -24,6 +24,7 @@ from torch import Tensor
 
 from emoctl.errors import UnknownEmotionError, VectorError, did_you_mean
 from emoctl.models.fingerprint import ModelIdentity
+from emoctl.stories.authorship import Authorship
 from emoctl.vectors.cached import FORMAT
 
 LAYER_CONVENTION = "layer i is the output of block i, 0-based: blocks.i.hook_out"
@@ -57,6 +58,9 @@ class Provenance(BaseModel):
     corpus_sha256: str
     n_stories: int
     n_neutral: int
+    written_by: Authorship | None = None
+    """Who wrote the stories; None in a file of an emoctl that did not record it."""
+
     emotions: tuple[str, ...]
     recipe: dict[str, Any]
     neutral_components: tuple[int, ...]
