@@ -5,9 +5,10 @@ from pathlib import Path
 
 from emoctl.cli.console import note
 from emoctl.cli.progress import progress
+from emoctl.cli.writing import corpus_for
 from emoctl.config import ExperimentConfig
 from emoctl.models.loading import LoadedModel
-from emoctl.stories import Corpus, load_corpus
+from emoctl.stories import Corpus
 from emoctl.vectors.cached import cached_vectors, find_vectors
 from emoctl.vectors.extraction import extract
 from emoctl.vectors.files import EmotionVectors, check_made_for, load_vectors
@@ -26,7 +27,7 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
     """Load the vectors that `config` asks for, extracting them first if need be.
 
     Raises:
-        StoriesError: the corpus is malformed, or a text too short.
+        StoriesError: the corpus is malformed, a text too short, or too few stories were written.
         VectorError: the file is broken, another model's, or cannot be written.
     """
     if config.steering.file is not None:
@@ -34,7 +35,7 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
         given = load_vectors(path)
         check_made_for(given.provenance, model.identity, str(path))
         return Extraction(given, path, from_cache=True)
-    corpus = load_corpus(config.stories.emotional, config.stories.neutral)
+    corpus = corpus_for(config, model)
     path = cached_vectors(model.identity, corpus, config.recipe, config.model.dtype)
     if path.exists() and not fresh:
         return Extraction(load_vectors(path), path, from_cache=True)

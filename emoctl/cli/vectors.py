@@ -98,7 +98,7 @@ def describe(made: "Provenance") -> Iterator[str]:
         f"corpus: {made.n_stories} stories, {made.n_neutral} neutral texts, "
         f"{made.corpus_sha256[:19]}…"
     )
-    yield f"stories: {made.written_by or 'not recorded'}"
+    yield f"stories: {made.written_by.in_words() if made.written_by else 'not recorded'}"
     recipe = made.recipe
     yield (
         f"recipe: means from token {recipe['from_token']}; neutral components over "

@@ -1,4 +1,4 @@
-"""What every section of an experiment file is built from: a closed base, and plain kinds of value."""
+"""What every section of an experiment file is built from: a closed base, and kinds of value."""
 
 from collections.abc import Sequence
 from typing import Annotated

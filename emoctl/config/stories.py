@@ -62,7 +62,7 @@ class WritingConfig(Section):
             refuse_repeats(**{key: labels})
             hidden = next((label for label in labels if not label.isprintable()), None)
             if hidden is not None:
-                raise ValueError(f"{key} lists {ascii(hidden)}, which cannot be printed")
+                raise ValueError(f"{key} lists {hidden!a}, which cannot be printed")
         if len(self.emotions) == 1:
             raise ValueError(
                 f"emotions lists {self.emotions[0]} alone, and a vector is a difference between "

@@ -17,7 +17,9 @@ UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 QUOTES = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb"}
 TITLE_WORDS = 12
 _STORY = r"\b(?:story|stories|paragraph|scene|piece|version|tale|narrative|text|response)\b"
-_SHOWS = r"(?:shows?|conveys?|captures?|depicts?|explores?|illustrates?|demonstrates?|follows?|uses?)\b"
+_SHOWS = (
+    r"(?:shows?|conveys?|captures?|depicts?|explores?|illustrates?|demonstrates?|follows?|uses?)\b"
+)
 _THINKING = re.compile(r"^\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _NEXT_TURN = re.compile(r"^\s*(?:Human|User|Assistant|System)\s*:", re.MULTILINE)
 _ASSENT = re.compile(

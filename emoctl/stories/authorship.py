@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from emoctl.errors import StoriesError
 
-FORMAT = "emoctl-written/1"
+RECORD_FORMAT = "emoctl-written/1"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Authorship:
     writer: Writer | None = None
     """Of stories that a model wrote."""
 
-    def __str__(self) -> str:
+    def in_words(self) -> str:
+        """One line for a person."""
         if self.writer is None:
             words = {"builtin": "the built-in corpus", "file": "a file; its writer is not recorded"}
             return words.get(self.source, self.source)
@@ -80,8 +81,8 @@ def read_authorship(stories: Path, stories_sha256: str) -> Authorship:
         return Authorship("file")
     except (OSError, ValueError) as error:
         raise _malformed(path, str(error)) from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise _malformed(path, f"its format is not {FORMAT!r}")
+    if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
+        raise _malformed(path, f"its format is not {RECORD_FORMAT!r}")
     writer = _writer(record.get("writer"), path)
     return Authorship("model", replace(writer, edited=record.get("stories") != stories_sha256))
 

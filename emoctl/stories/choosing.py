@@ -66,7 +66,7 @@ def choose(cells: Sequence[Cell], attempts: int, answers: Answers) -> Choice:
     """Keep of each cell the first answer that is a story, passes the lint, and copies none that
     was kept before it."""
     kept: dict[Cell, Story] = {}
-    reasons: dict[Cell, tuple[str, ...]] = {cell: () for cell in cells}
+    reasons: dict[Cell, tuple[str, ...]] = dict.fromkeys(cells, ())
     for attempt in range(attempts):
         waiting = [cell for cell in cells if cell not in kept]
         wanted = tuple((cell, attempt) for cell in waiting if (cell, attempt) not in answers)
