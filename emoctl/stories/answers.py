@@ -13,6 +13,11 @@ from dataclasses import dataclass
 MIN_WORDS = 60
 """Fewest words of a story: more tokens than the mean of a story leaves out by default, 50."""
 
+RUN = 5
+MOST_REPEATED = 0.15
+"""Largest share of a story's 5-word runs that may have stood in it before: small models get into
+loops, people stay below a thirtieth."""
+
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 QUOTES = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb"}
 TITLE_WORDS = 12
@@ -24,7 +29,7 @@ _THINKING = re.compile(r"^\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _NEXT_TURN = re.compile(r"^\s*(?:Human|User|Assistant|System)\s*:", re.MULTILINE)
 _ASSENT = re.compile(
     r"^(?:sure(?: thing)?|certainly|of course|okay|ok|absolutely|gladly|understood)[.!,]?"
-    r"(?:[ \t]*\n\s*|\s+(?=here\b|below\b|i['\u2019]?(?:d|ll)?\b))",
+    r"(?:[ \t]*\n\s*|\s+(?=here(?:['\u2019]s| is| are)\b|below\b|i['\u2019]?(?:d|ll)?\b))",
     re.IGNORECASE,
 )
 _OFFER = re.compile(
@@ -95,8 +100,17 @@ def _problem(text: str) -> str:
         return "no story in the answer"
     if UNREADABLE in text or any(_is_control(c) for c in text):
         return "holds bytes or control characters that are no text"
-    n_words = len(text.split())
-    return f"too short: {n_words} words, not at least {MIN_WORDS}" if n_words < MIN_WORDS else ""
+    words = text.casefold().split()
+    if len(words) < MIN_WORDS:
+        return f"too short: {len(words)} words, not at least {MIN_WORDS}"
+    repeated = _repeated(words)
+    return f"goes in circles: {repeated:.0%} repeated" if repeated > MOST_REPEATED else ""
+
+
+def _repeated(words: list[str]) -> float:
+    """The share of a text's runs of words that stood in it before."""
+    runs = [tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1)]
+    return 1 - len(set(runs)) / len(runs)
 
 
 def _is_control(character: str) -> bool:
@@ -142,9 +156,12 @@ def _without_title(text: str) -> str:
 
 
 def _without_quotes(text: str) -> str:
-    """The text without a pair of quotation marks around the whole of it."""
+    """The text without a pair of quotation marks around the whole of it: one whose first mark is
+    followed by another that opens, or by none."""
     closing = QUOTES.get(text[:1])
     if closing is None or not text.endswith(closing) or len(text) < 2:
         return text
     inside = text[1:-1]
-    return text if text[0] in inside or closing in inside else inside.strip()
+    marks = [i for i, c in enumerate(inside) if c in (text[0], closing)]
+    opens = not marks or (inside[marks[0]] == text[0] and inside[: marks[0]][-1:].isspace())
+    return inside.strip() if opens else text
