@@ -84,7 +84,7 @@ def test_kinds_of_finding_that_are_not_known_blame_the_story_that_they_name(
 
     monkeypatch.setattr(choosing, "lint_corpus", lint)
     choice = choose(CELLS, 1, answers(TEXTS[:6]))
-    assert choice.failed == {cell: ("opening: begins alike",) for cell in (CELLS[1], CELLS[4])}
+    assert choice.failed == dict.fromkeys((CELLS[1], CELLS[4]), ("opening: begins alike",))
 
 
 def kept(*cells: Cell) -> Choice:
