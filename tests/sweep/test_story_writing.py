@@ -32,6 +32,7 @@ from emoctl.models.loading import LoadedModel, load_model
 from emoctl.stories import load_corpus
 from emoctl.stories.answers import read_answer
 from emoctl.stories.choosing import Choice
+from emoctl.stories.word_forms import find_mentions
 from emoctl.sweep import writing_estimate
 from emoctl.sweep.commission import answers_path, commission_of
 from emoctl.sweep.executor import Executor, LocalExecutor
@@ -40,8 +41,8 @@ from emoctl.sweep.tasks import Done, Task, WriteTask, WritingDone
 from emoctl.vectors.files import read_provenance
 
 EMOTIONS = ("desperate", "calm", "happy")
-TOPICS = ("ferry", "letter", "lamp")
-N_CELLS = 9
+TOPICS = ("ferry", "lamp")
+N_CELLS = 6
 CONFIG = """
 schema: emoctl/1
 model: {model}
@@ -50,8 +51,9 @@ stories:
   neutral: {neutral}
   writing:
     emotions: [desperate, calm, happy]
-    topics: [ferry, letter, lamp]
-    max_new_tokens: 80
+    topics: [ferry, lamp]
+    max_new_tokens: 72
+    seed: 10
     temperature: 1.0
     top_p: 1.0
 steering: {{vectors: [calm], strengths: [0.5]}}
@@ -65,7 +67,7 @@ SETUP = EngineSetup("cascade", 4)
 
 def vocabulary() -> list[str]:
     made = ["".join(s) for s in product(("ba", "do", "ki", "mu"), ("la", "no", "re", "ti"), "mst")]
-    plain = [f"{word}{end}" for word in made for end in ("", "a", "e", "i", "u.")]
+    plain = [f"{word}{end}" for word in made for end in ("", "a", "e", "i", "o", "an", "en", "u.")]
     return ["<unk>", "</s>", *EMOTIONS, *TOPICS, *plain]
 
 
@@ -85,7 +87,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 vocab_size=len(words),
                 hidden_size=16,
                 intermediate_size=32,
-                num_hidden_layers=3,
+                num_hidden_layers=1,
                 num_attention_heads=2,
                 num_key_value_heads=1,
                 max_position_embeddings=512,
@@ -189,16 +191,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def unfit(answer: dict[str, Any]) -> bool:
     found = read_answer(answer["text"], cut_off=answer["cut_off"])
-    return bool(found.problem) or answer["emotion"] in found.story.replace(".", "").split()
+    return bool(found.problem or find_mentions(answer["emotion"], found.story))
 
 
 def test_leaks_are_written_again_and_only_they(unbroken: Unbroken) -> None:
     choice, lines = unbroken.choice, unbroken.lines
     answers = [json.loads(line) for line in lines]
     assert N_CELLS < len(answers) < 3 * N_CELLS
-    assert len(choice.kept) + len(choice.failed) == N_CELLS
-    assert len(choice.kept) > 0.7 * N_CELLS
-    assert [s for s in choice.stories if s.emotion in s.text.split()] == []
+    assert len(choice.kept) == N_CELLS
+    assert any(find_mentions(a["emotion"], a["text"]) for a in answers)
+    assert [s for s in choice.stories if find_mentions(s.emotion, s.text)] == []
     again = {(a["emotion"], a["topic"], a["index"]) for a in answers if a["attempt"] == 1}
     assert again == {
         (a["emotion"], a["topic"], a["index"]) for a in answers if a["attempt"] == 0 and unfit(a)
@@ -331,7 +333,7 @@ def test_the_command_writes_a_corpus_that_can_be_extracted(
     shown = capsys.readouterr()
     assert load_corpus("own.jsonl").stories == unbroken.choice.stories
     n_calm = sum(cell.emotion == "calm" for cell in unbroken.choice.kept)
-    assert f"calm       3 asked, {n_calm} kept, {3 - n_calm} failed" in shown.out
+    assert f"calm       2 asked, {n_calm} kept, {2 - n_calm} failed" in shown.out
     assert "next: emoctl stories lint own.jsonl, then emoctl extract --stories own" in shown.err
 
     assert run(plan) == 0
@@ -403,13 +405,13 @@ def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(
     config.write_text(config_text(writer))
 
     def interrupted(_self: LocalExecutor, tasks: Sequence[Task]) -> Iterator[Done]:
-        yield from islice(Memory(None, unbroken.said).run(tasks), 5)
+        yield from islice(Memory(None, unbroken.said).run(tasks), 3)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LocalExecutor, "run", interrupted)
     assert run(["stories", "write", "-c", str(config)]) == 130
     assert "next: run it again to go on" in capsys.readouterr().err
-    assert answers_file(writer, model).read_bytes().count(b"\n") == 5
+    assert answers_file(writer, model).read_bytes().count(b"\n") == 3
     assert written(writer, model, Memory(None, unbroken.said)) == unbroken.choice
 
 
