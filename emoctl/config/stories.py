@@ -3,7 +3,7 @@
 Which emotions and topics the built-in corpus has is not known here.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -84,7 +84,14 @@ class StoriesConfig(Section):
     """`builtin`, or a JSONL file of {topic, text}."""
 
     writing: WritingConfig | None = None
-    """How a model writes them; only with `source: model`, which has defaults for all of it."""
+    """How a model writes them; there with `source: model`, and only then."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("source") == "model":
+            return {**data, "writing": data.get("writing", {})}
+        return data
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

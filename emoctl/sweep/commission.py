@@ -55,8 +55,12 @@ class Commission:
 
 
 def commission_of(config: ExperimentConfig) -> Commission:
-    """What `config` has a model write; `stories.source` is `model`."""
-    writing = config.stories.writing or WritingConfig()
+    """What `config` has a model write.
+
+    Raises:
+        ValueError: its stories are read from a file.
+    """
+    writing = _writing(config)
     builtin = load_corpus()
     return Commission(
         writer=writer_config(config),
@@ -96,12 +100,22 @@ def check_emotions(config: ExperimentConfig) -> None:
 
 
 def writer_config(config: ExperimentConfig) -> ModelConfig:
-    """The model that writes: the experiment's own, or the one that is named for it."""
-    writing = config.stories.writing
-    if writing is None or writing.writer is None:
+    """The model that writes: the experiment's own, or the one that is named for it.
+
+    Raises:
+        ValueError: the stories are read from a file.
+    """
+    writing = _writing(config)
+    if writing.writer is None:
         return config.model
     named = {"id": writing.writer, "revision": writing.revision}
     return config.model.model_copy(update=named)
+
+
+def _writing(config: ExperimentConfig) -> WritingConfig:
+    if config.stories.writing is None:
+        raise ValueError("the config has no model write its stories")
+    return config.stories.writing
 
 
 def _listed(wanted: str | Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
