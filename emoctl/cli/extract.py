@@ -40,9 +40,12 @@ def extract(
     known = None if fresh else _from_cache(experiment)
     if known is None:
         from emoctl.cli.extraction import vectors_for
+        from emoctl.cli.writing import written_first
         from emoctl.models.loading import load_model
 
-        extraction = vectors_for(experiment, load_model(experiment.model), fresh=fresh)
+        corpus = written_first(experiment)
+        reader = load_model(experiment.model)
+        extraction = vectors_for(experiment, reader, corpus=corpus, fresh=fresh)
         path, provenance = extraction.path, extraction.vectors.provenance
         cached = extraction.from_cache
     else:

@@ -23,8 +23,15 @@ class Extraction:
     from_cache: bool
 
 
-def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = False) -> Extraction:
-    """Load the vectors that `config` asks for, extracting them first if need be.
+def vectors_for(
+    config: ExperimentConfig,
+    model: LoadedModel,
+    *,
+    corpus: Corpus | None = None,
+    fresh: bool = False,
+) -> Extraction:
+    """Load the vectors that `config` asks for, extracting them first if need be. `corpus` is that
+    of the config, where it is there already.
 
     Raises:
         StoriesError: the corpus is malformed, a text too short, or too few stories were written.
@@ -35,7 +42,7 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
         given = load_vectors(path)
         check_made_for(given.provenance, model.identity, str(path))
         return Extraction(given, path, from_cache=True)
-    corpus = corpus_for(config, model)
+    corpus = corpus or corpus_for(config, model)
     path = cached_vectors(model.identity, corpus, config.recipe, config.model.dtype)
     if path.exists() and not fresh:
         return Extraction(load_vectors(path), path, from_cache=True)

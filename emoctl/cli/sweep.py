@@ -10,7 +10,7 @@ import typer
 from emoctl.cli.console import next_step, note, out, print_json
 from emoctl.cli.options import ConfigFile, Json, ModelName, Overrides, configured
 from emoctl.cli.progress import duration, progress
-from emoctl.cli.writing import show_unwritten
+from emoctl.cli.writing import show_unwritten, written_first
 from emoctl.config import ExperimentConfig, find_config, strength_text
 from emoctl.errors import IncompleteError, UsageError
 
@@ -135,8 +135,9 @@ class _Job:
         from emoctl.sweep.plan import make_plan
 
         self.config, self.text, self.parent = config, text, parent
+        corpus = written_first(config)
         self.model: LoadedModel = load_model(config.model)
-        self.vectors: EmotionVectors = vectors_for(config, self.model).vectors
+        self.vectors: EmotionVectors = vectors_for(config, self.model, corpus=corpus).vectors
         self.plan: Plan = make_plan(config, self.model, self.vectors)
         self.n_workers = n_workers(config.engine.workers, self.model.device)
         self.engine = self._choose_engine()

@@ -45,6 +45,13 @@ def corpus_for(config: ExperimentConfig, model: "LoadedModel | None" = None) -> 
     return written_corpus(config, job.commission, job.model.identity, choice)
 
 
+def written_first(config: ExperimentConfig) -> Corpus | None:
+    """The corpus, where another model than the experiment's writes it: called before that one is
+    loaded, it keeps two models from being in memory together."""
+    writing = config.stories.writing
+    return corpus_for(config) if writing and writing.writer else None
+
+
 def find_corpus(config: ExperimentConfig) -> Corpus | None:
     """The corpus, without a model; None where stories may be missing, or that cannot be told.
 

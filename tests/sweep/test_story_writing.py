@@ -373,6 +373,22 @@ def test_extract_writes_what_is_missing_and_says_so(
     assert "from the cache" in shown.err and "missing" not in shown.err
 
 
+@pytest.mark.usefixtures("from_memory")
+def test_another_model_may_read_what_a_writer_wrote(
+    writer: Path, world: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = cache.parent / "own.yaml"
+    config.write_text(config_text(writer))
+    reader = str(world / "models" / "tiny")
+    named = ["--model", reader, "--set", f"stories.writing.writer={writer}"]
+    assert run(["extract", "-c", str(config), "--json", *named]) == 0
+    shown = capsys.readouterr()
+    made = json.loads(shown.out)
+    assert f"stories are missing: {writer} writes them first" in shown.err
+    assert (made["model"]["id"], made["written_by"]["writer"]["model"]) == (reader, str(writer))
+    assert made["d_model"] == 16
+
+
 def test_too_few_stories_are_an_error_and_their_reasons_are_kept(
     writer: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
