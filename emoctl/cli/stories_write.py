@@ -50,8 +50,8 @@ def write(
     """Have a model write stories, and keep those that pass the lint.
 
     A story that names its emotion, copies another, is no story or too short is asked for again, up
-    to `stories.writing.attempts` times. What is finished is kept: after Ctrl-C or a crash the same
-    command goes on, and more emotions or topics later only add to it.
+    to `stories.writing.attempts` times. Every finished text is kept: after Ctrl-C or a crash the
+    same command goes on, and more emotions or topics later write only their own.
     Exit codes: 0 ok, 2 usage or too few stories, 3 model, 130 stopped.
 
     Example: emoctl stories write --emotions desperate,calm,happy --out own.jsonl

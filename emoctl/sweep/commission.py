@@ -2,7 +2,7 @@
 
 The answers file that belongs to it is named by a hash over all that decides a story's text: the
 writer's weights, tokenizer and template, the wording, the sampling, the seed. Which emotions and
-topics are asked for, and how often, decides no text: a corpus that grows keeps what it has.
+topics are asked for, and how often, decides no text: a corpus that grows keeps its answers.
 """
 
 import hashlib
