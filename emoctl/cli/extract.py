@@ -1,5 +1,6 @@
 """`emoctl extract`: stories → emotion vectors."""
 
+from json import dumps as json_text
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +24,14 @@ def extract(
 ) -> None:
     """Make emotion vectors from stories, and print how well they read held-out topics.
 
-    A second call with the same model, corpus and recipe answers from the cache.
+    A second call with the same model, corpus and recipe answers from the cache. Where the config
+    says `stories.source: model`, stories that are missing are written first.
 
     Example: emoctl extract --model smollm2-135m-instruct
     """
-    changes = [*(overrides or ()), *([f"stories.emotional={stories}"] if stories else ())]
-    experiment = configured(config, model=model, overrides=changes)
+    experiment = configured(
+        config, model=model, flags=_stories_flags(stories), overrides=overrides or ()
+    )
     if experiment.steering.file is not None:
         raise UsageError(
             f"steering.file is {experiment.steering.file!r}, so there is nothing to extract",
@@ -37,9 +40,12 @@ def extract(
     known = None if fresh else _from_cache(experiment)
     if known is None:
         from emoctl.cli.extraction import vectors_for
+        from emoctl.cli.writing import written_first
         from emoctl.models.loading import load_model
 
-        extraction = vectors_for(experiment, load_model(experiment.model), fresh=fresh)
+        corpus = written_first(experiment)
+        reader = load_model(experiment.model)
+        extraction = vectors_for(experiment, reader, corpus=corpus, fresh=fresh)
         path, provenance = extraction.path, extraction.vectors.provenance
         cached = extraction.from_cache
     else:
@@ -59,17 +65,27 @@ def extract(
     next_step("emoctl sweep --vector desperate --scale 0.05")
 
 
+def _stories_flags(stories: str | None) -> dict[str, str]:
+    """A corpus that is named takes the place of one that a model was to write."""
+    if stories is None:
+        return {}
+    changes = (f"emotional={json_text(stories)}", "source=null", "writing=null")
+    return {f"stories.{change}": "--stories" for change in changes}
+
+
 def _from_cache(experiment: ExperimentConfig) -> Path | None:
     """The vectors file, found without loading the model; None where that cannot be told."""
+    from emoctl.cli.writing import find_corpus
     from emoctl.models.catalog import resolve
     from emoctl.models.remembered import remembered_identity
-    from emoctl.stories import load_corpus
     from emoctl.vectors.cached import cached_vectors
 
     source = resolve(experiment.model.id, experiment.model.revision)
     identity = remembered_identity(source.cached_folder(), experiment.model.dtype)
     if identity is None:
         return None
-    corpus = load_corpus(experiment.stories.emotional, experiment.stories.neutral)
+    corpus = find_corpus(experiment)
+    if corpus is None:
+        return None
     path = cached_vectors(identity, corpus, experiment.recipe, experiment.model.dtype)
     return path if path.exists() else None

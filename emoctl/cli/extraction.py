@@ -5,9 +5,10 @@ from pathlib import Path
 
 from emoctl.cli.console import note
 from emoctl.cli.progress import progress
+from emoctl.cli.writing import corpus_for
 from emoctl.config import ExperimentConfig
 from emoctl.models.loading import LoadedModel
-from emoctl.stories import Corpus, load_corpus
+from emoctl.stories import Corpus
 from emoctl.vectors.cached import cached_vectors, find_vectors
 from emoctl.vectors.extraction import extract
 from emoctl.vectors.files import (
@@ -27,11 +28,18 @@ class Extraction:
     from_cache: bool
 
 
-def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = False) -> Extraction:
-    """Load the vectors that `config` asks for, extracting them first if need be.
+def vectors_for(
+    config: ExperimentConfig,
+    model: LoadedModel,
+    *,
+    corpus: Corpus | None = None,
+    fresh: bool = False,
+) -> Extraction:
+    """Load the vectors that `config` asks for, extracting them first if need be. `corpus` is that
+    of the config, where it is there already.
 
     Raises:
-        StoriesError: the corpus is malformed, or a text too short.
+        StoriesError: the corpus is malformed, a text too short, or too few stories were written.
         VectorError: the file is broken, another model's, or cannot be written.
     """
     if config.steering.file is not None:
@@ -42,7 +50,7 @@ def vectors_for(config: ExperimentConfig, model: LoadedModel, *, fresh: bool = F
         if given.provenance.imported:
             note("imported vectors: every control is a random direction, none has shuffled labels")
         return Extraction(given, path, from_cache=True)
-    corpus = load_corpus(config.stories.emotional, config.stories.neutral)
+    corpus = corpus or corpus_for(config, model)
     path = cached_vectors(model.identity, corpus, config.recipe, config.model.dtype)
     if path.exists() and not fresh:
         return Extraction(load_vectors(path), path, from_cache=True)

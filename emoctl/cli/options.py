@@ -40,15 +40,18 @@ def configured(
     controls: int | None = None,
     seed: int | None = None,
     model: str | None = None,
+    flags: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
 ) -> ExperimentConfig:
     """The experiment in `file`, changed by flags, then by `--set`.
+
+    `flags` are changes that a command of its own makes: `key=value` → the flag that was typed.
 
     Raises:
         ConfigError: the file, or what a flag makes of it, says something impossible.
         UsageError: a flag cannot be understood, or has nothing to change.
     """
-    typed: dict[str, str] = {}
+    typed: dict[str, str] = dict(flags or {})
     if vectors:
         typed[f"steering.vectors={json.dumps(list(vectors))}"] = "--vector"
     if scale is not None:
@@ -63,8 +66,8 @@ def configured(
     if model is not None:
         typed[f"model.id={json.dumps(model)}"] = "--model"
     if variants or readouts or n is not None:
-        flags = {"--readout": readouts, "--variant": variants, "--n": n is not None}
-        flag = ", ".join(name for name, given in flags.items() if given)
+        named = {"--readout": readouts, "--variant": variants, "--n": n is not None}
+        flag = ", ".join(name for name, given in named.items() if given)
         typed[_readouts(load_config(file), variants, readouts, n)] = flag
     try:
         return load_config(file, [*typed, *overrides])

@@ -48,3 +48,10 @@ class _Lines:
         if done >= total or now - self.last >= SECONDS_BETWEEN_LINES:
             note(f"{self.label}: {done}/{total}")
             self.last = now
+
+
+def duration(seconds: float) -> str:
+    """`about 40 s`, `about 3.2 min`."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {seconds / 60:.1f} min"

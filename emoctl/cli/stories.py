@@ -1,12 +1,16 @@
-"""`emoctl stories`: what a corpus holds, and what is wrong with it. Loads no model."""
+"""`emoctl stories`: what a corpus holds, and what is wrong with it. Only `write` loads a model."""
 
 from typing import Annotated
 
 import typer
 
 from emoctl.cli.console import next_step, note, print_json, print_line
+from emoctl.cli.stories_write import write
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Corpora: ls, show, lint.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Corpora: ls, show, lint, write."
+)
+app.command("write")(write)
 
 File = Annotated[
     str, typer.Argument(metavar="[FILE]", help="A JSONL file of stories; default: the built-in.")

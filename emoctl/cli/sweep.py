@@ -9,7 +9,8 @@ import typer
 
 from emoctl.cli.console import next_step, note, out, print_json
 from emoctl.cli.options import ConfigFile, Json, ModelName, Overrides, configured
-from emoctl.cli.progress import progress
+from emoctl.cli.progress import duration, progress
+from emoctl.cli.writing import show_unwritten, written_first
 from emoctl.config import ExperimentConfig, find_config, strength_text
 from emoctl.errors import IncompleteError, UsageError
 
@@ -68,7 +69,8 @@ def sweep(
 
     Without --config: likelihood on the full wording of replacement-affair (response steered, 99
     controls), and 10 rollouts a cell of its short wording (up to 64 new tokens, 6 controls), for
-    desperate and calm at strengths -0.1 to 0.1. Missing vectors are extracted first.
+    desperate and calm at strengths -0.1 to 0.1. Missing vectors are extracted first,
+    and stories that a model is to write are written before.
     Exit codes: 0 ok, 1 gate failed, 2 usage, 3 model, 4 incomplete or nothing scored, 130 stopped.
 
     Example: emoctl sweep --vector desperate --scale 0.05
@@ -91,6 +93,8 @@ def sweep(
     if limit is not None and resume:
         raise UsageError("--limit goes with a new run, not with --resume")
     check_names(experiment)
+    if dry_run and show_unwritten(experiment, json=json):
+        return
     job = _Job(experiment, find_config(config).read_text(encoding="utf-8"), out_folder)
     if dry_run:
         job.show_plan(json=json)
@@ -107,14 +111,18 @@ def check_names(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: a variant is unknown.
         ScenarioError: a scenario is unknown, malformed, or lacks the readout.
+        UnknownEmotionError: the config steers with an emotion that no story is written about.
     """
     from emoctl.scenarios import pick_scenario
+    from emoctl.sweep.commission import check_emotions
     from emoctl.sweep.wanted import variants_of, wanted_readouts
 
     for name in config.scenarios:
         found = pick_scenario(name)
         for readout, section in wanted_readouts(config):
             variants_of(found, readout, section)
+    if config.stories.source == "model":
+        check_emotions(config)
 
 
 class _Job:
@@ -127,8 +135,9 @@ class _Job:
         from emoctl.sweep.plan import make_plan
 
         self.config, self.text, self.parent = config, text, parent
+        corpus = written_first(config)
         self.model: LoadedModel = load_model(config.model)
-        self.vectors: EmotionVectors = vectors_for(config, self.model).vectors
+        self.vectors: EmotionVectors = vectors_for(config, self.model, corpus=corpus).vectors
         self.plan: Plan = make_plan(config, self.model, self.vectors)
         self.n_workers = n_workers(config.engine.workers, self.model.device)
         self.engine = self._choose_engine()
@@ -194,7 +203,7 @@ class _Job:
             f"rows: {work.n_rollouts} rollouts, {work.n_scores} exact scores",
             f"tokens: {work.prefill_tokens} in long passes, "
             f"{work.decode_steps} decode steps of {self.config.engine.rows} rows",
-            f"estimate: {_duration(work.seconds)}, from a short probe",
+            f"estimate: {duration(work.seconds)}, from a short probe",
         ]
 
     def _work(self, left: "list[Task]") -> "Work":
@@ -226,7 +235,7 @@ class _Job:
         if not exactness.exact:
             note("a row's last bits depend on its batch here: reproducible to rounding only")
         work = self._work(tasks(self.plan, set(), set(), limit, self.n_workers))
-        note(f"estimate: {_duration(work.seconds)} for the whole plan")
+        note(f"estimate: {duration(work.seconds)} for the whole plan")
         executor = make_executor(
             self.model, self.config.model, self.engine_setup, self.plan.steerings, self.plan.probe
         )
@@ -294,9 +303,3 @@ def everything_measured(results: "Results") -> bool:
     known = (real["n_scored"].fillna(0) > 0) | real["value"].notna()
     measured = known.groupby([real["scenario"], real["readout"]]).any()
     return bool(len(measured)) and bool(measured.all())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {seconds / 60:.1f} min"

@@ -1,6 +1,6 @@
 """`emoctl vectors`: the vectors that are there, what made them, and whether they are sound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from emoctl.cli.options import Json, ModelName
 
 if TYPE_CHECKING:
     from emoctl.models.loading import LoadedModel
-    from emoctl.vectors.provenance import Provenance
+    from emoctl.vectors.provenance import HeldOut, Provenance
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,7 @@ VectorsFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A path, or the name that `vectors ls` shows.")
 ]
 BAR_WIDTH = 30
+MOST_LISTED = 20
 
 
 @app.command()
@@ -137,7 +138,7 @@ def load_as(model: str, dtype: str) -> "LoadedModel":
 def describe(made: "Provenance") -> Iterator[str]:
     """What a person wants to know of vectors, line by line."""
     yield f"model: {made.model.id}, weights {made.model.weight_sha256[:19]}…, {made.dtype}"
-    yield f"emotions: {', '.join(made.emotions)}"
+    yield f"emotions: {_listed(made.emotions)}"
     yield from _origin(made)
     yield f"mean norms: {made.norm_text_set} ({made.n_norm_tokens} tokens)"
     yield f"default steering layer: {made.default_layer} of 0–{made.n_layers - 1} (two-thirds)"
@@ -149,19 +150,40 @@ def describe(made: "Provenance") -> Iterator[str]:
         )
         yield f"held-out accuracy: unknown, {why}"
         return
-    held = made.held_out
+    yield from _held_out(made, made.held_out)
+
+
+def _held_out(made: "Provenance", held: "HeldOut") -> Iterator[str]:
+    """Accuracy and reliability by layer, and the figures whose layer was chosen inside folds."""
     yield (
         f"held-out topics, nearest of {held.n_classes} vectors, {held.n_stories} stories "
-        f"(chance {1 / held.n_classes:.2f}):"
+        f"(chance {1 / held.n_classes:.3f}):"
     )
-    for layer, accuracy in enumerate(held.by_layer):
-        bar = "█" * round(BAR_WIDTH * accuracy)
-        mark = "  ← steering layer" if layer == made.default_layer else ""
-        yield f"  layer {layer:2d}  {accuracy:.3f}  {bar}{mark}"
+    for index, (layer, accuracy) in enumerate(zip(made.layers, held.by_layer, strict=True)):
+        bar = f"{'█' * round(BAR_WIDTH * accuracy):<{BAR_WIDTH}}"
+        halves = f"  halves {held.split_half[index]:.2f}" if held.split_half else ""
+        marks = [
+            text
+            for text, at in (
+                ("steering layer", made.default_layer),
+                ("advised", held.recommended_layer),
+            )
+            if at == layer
+        ]
+        mark = f"  ← {', '.join(marks)}" if marks else ""
+        yield f"  layer {layer:2d}  {accuracy:.3f}  {bar}{halves}{mark}".rstrip()
+    top5 = f", {held.nested_top5:.3f} among the five nearest" if held.nested_top5 else ""
     yield (
-        f"  layer chosen inside each fold: {held.nested:.3f} "
+        f"  layer chosen inside each fold: {held.nested:.3f}{top5} "
         f"(layers {', '.join(map(str, sorted(set(held.chosen_layers))))})"
     )
+
+
+def _listed(emotions: Sequence[str]) -> str:
+    """All of few; of many, how many and the first ones."""
+    if len(emotions) <= MOST_LISTED:
+        return ", ".join(emotions)
+    return f"{len(emotions)}: {', '.join(emotions[:6])}, …"
 
 
 def _origin(made: "Provenance") -> Iterator[str]:
@@ -173,6 +195,7 @@ def _origin(made: "Provenance") -> Iterator[str]:
             f"corpus: {made.n_stories} stories, {made.n_neutral} neutral texts, "
             f"{made.corpus_sha256 or '':.19}…"
         )
+        yield f"stories: {made.written_by.in_words() if made.written_by else 'not recorded'}"
         recipe = made.recipe
         shares = (100 * min(made.neutral_shares), 100 * max(made.neutral_shares))
         yield (

@@ -10,6 +10,7 @@ from emoctl.config.loading import (
     render_yaml,
 )
 from emoctl.config.schema import SCHEMA, ExperimentConfig, ModelConfig, ReadoutConfig, SampleConfig
+from emoctl.config.stories import StoriesConfig, WritingConfig
 from emoctl.config.strengths import parse_scales, strength_text
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "ModelConfig",
     "ReadoutConfig",
     "SampleConfig",
+    "StoriesConfig",
+    "WritingConfig",
     "default_config_text",
     "find_config",
     "json_schema",

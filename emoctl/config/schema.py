@@ -7,20 +7,14 @@ exist is not known here; whoever uses a name checks it.
 
 import hashlib
 import json
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
 from emoctl.config.gates import Gate
+from emoctl.config.sections import Fraction, Name, Section, Whole, refuse_repeats
+from emoctl.config.stories import StoriesConfig
 from emoctl.config.strengths import Strength
 from emoctl.config.strengths import strength_text as strength_text
 
@@ -28,22 +22,6 @@ SCHEMA = "emoctl/1"
 
 
 Positions = Literal["all", "response"]
-Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
-Whole = Annotated[int, Field(strict=True)]
-Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, and closed to keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-def _refuse_repeats(**lists: Sequence[object]) -> None:
-    for key, values in lists.items():
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{key} lists {twice} twice")
 
 
 class ModelConfig(Section):
@@ -57,16 +35,6 @@ class ModelConfig(Section):
 
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-
-
-class StoriesConfig(Section):
-    """Which corpus. `stories: builtin` is short for `stories: {emotional: builtin}`."""
-
-    emotional: Name = "builtin"
-    """`builtin`, or a JSONL file of {emotion, topic, text}."""
-
-    neutral: Name = "builtin"
-    """`builtin`, or a JSONL file of {topic, text}."""
 
 
 class RecipeConfig(Section):
@@ -94,7 +62,7 @@ class RecipeConfig(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        _refuse_repeats(layers=() if self.layers == "all" else self.layers)
+        refuse_repeats(layers=() if self.layers == "all" else self.layers)
         return self
 
 
@@ -124,7 +92,7 @@ class SteeringConfig(Section):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         strengths = [strength_text(strength) for strength in self.strengths]
-        _refuse_repeats(vectors=self.vectors, strengths=strengths)
+        refuse_repeats(vectors=self.vectors, strengths=strengths)
         return self
 
 
@@ -155,7 +123,7 @@ class ReadoutConfig(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        _refuse_repeats(variants=() if self.variants == "all" else self.variants)
+        refuse_repeats(variants=() if self.variants == "all" else self.variants)
         return self
 
 
@@ -199,7 +167,7 @@ class ReadingsConfig(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        _refuse_repeats(
+        refuse_repeats(
             layers=() if self.layers == "two-thirds" else self.layers,
             emotions=() if self.emotions == "all" else self.emotions,
         )
@@ -288,9 +256,11 @@ class ExperimentConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _refuse_repeats(scenarios=self.scenarios, gates=[gate.text for gate in self.gates])
+        refuse_repeats(scenarios=self.scenarios, gates=[gate.text for gate in self.gates])
         if self.readings and not self.readouts.sample:
             raise ValueError("readings are of sampled rollouts, and readouts.sample is not taken")
+        if self.steering.file is not None and self.stories.source == "model":
+            raise ValueError("steering.file gives the vectors, and stories.source is model")
         primary = self.controls.primary_strength
         if primary is not None and (not primary or primary not in self.steering.strengths):
             raise ValueError(
@@ -312,5 +282,10 @@ class ExperimentConfig(Section):
         del content["engine"]["workers"]
         if self.readings is None:
             del content["readings"]  # a config that takes none is the one it was before there were
+        if self.stories.source == "file":
+            del content["stories"]["source"], content["stories"]["writing"]
+        for section, key in (("stories", "emotions"), ("recipe", "layers")):
+            if content[section][key] == "all":
+                del content[section][key]  # as before there was a choice
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]

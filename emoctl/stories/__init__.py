@@ -1,6 +1,6 @@
 """Corpora of stories and neutral texts, and what is wrong with them; no tensors."""
 
-from emoctl.stories.corpus import Corpus, NeutralText, Story, load_corpus
+from emoctl.stories.corpus import Corpus, NeutralText, Story, load_corpus, only_emotions
 from emoctl.stories.findings import Finding
 from emoctl.stories.lint import LintReport, lint_corpus
 
@@ -12,4 +12,5 @@ __all__ = [
     "Story",
     "lint_corpus",
     "load_corpus",
+    "only_emotions",
 ]

@@ -8,12 +8,13 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
-from emoctl.errors import StoriesError
+from emoctl.errors import StoriesError, did_you_mean
+from emoctl.stories.authorship import Authorship, read_authorship
 
 BUILTIN = "builtin"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -45,6 +46,8 @@ class Corpus:
 
     stories: tuple[Story, ...]
     neutral: tuple[NeutralText, ...]
+    written_by: Authorship = field(default=Authorship("file"), compare=False)
+    """Who wrote the stories; no part of the content."""
 
     @property
     def digest(self) -> str:
@@ -87,7 +90,28 @@ def load_corpus(emotional: str = BUILTIN, neutral: str = BUILTIN) -> Corpus:
     texts = tuple(
         NeutralText(**record) for record in _records(neutral, "neutral.jsonl", NEUTRAL_FIELDS)
     )
-    return Corpus(stories, texts)
+    written_by = Authorship("builtin")
+    if emotional != BUILTIN:
+        written_by = read_authorship(Path(emotional), Corpus(stories, ()).digest)
+    return Corpus(stories, texts, written_by)
+
+
+def only_emotions(corpus: Corpus, emotions: Sequence[str]) -> Corpus:
+    """The stories of some emotions, and all neutral texts.
+
+    Raises:
+        StoriesError: the corpus has no such emotion.
+    """
+    unknown = [emotion for emotion in emotions if emotion not in corpus.emotions]
+    if unknown:
+        raise StoriesError(
+            f"stories.emotions: the corpus has no emotion {unknown[0]!r}",
+            hint=did_you_mean(
+                unknown[0], list(corpus.emotions), listing="emoctl stories ls lists them"
+            ),
+        )
+    kept = tuple(story for story in corpus.stories if story.emotion in emotions)
+    return replace(corpus, stories=kept)
 
 
 def _records(source: str, builtin_name: str, fields: tuple[str, ...]) -> Iterator[dict[str, str]]:

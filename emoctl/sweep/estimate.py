@@ -53,7 +53,7 @@ def work_left(model: LoadedModel, plan: Plan, left: list[Task], engine: EngineSe
             rollouts += len(task.rows)
             prefill += len(task.prompt) * _prompt_passes(model, plan, task, engine)
             steps += math.ceil(len(task.rows) / engine.rows) * task.sampling.max_new_tokens
-        else:
+        elif isinstance(task, ScoreTask):
             scores += len(task.condition_ids) * sum(map(len, task.question.names))
             prefill += _score_tokens(model, plan, task)
     return Work(rollouts, scores, round(prefill), steps, 0.0)
@@ -102,9 +102,11 @@ def _probe(model: LoadedModel, plan: Plan, setup: EngineSetup) -> tuple[float, f
     known, fresh = (_requests(model, n_tokens, first, setup.rows) for first in (0, 1))
     batch = known if plan.prompts else known[:1]
     engine = make_engine(model, setup)
-    _seconds(engine, batch, 1)
-    per_step = _per_step(_seconds(engine, batch, 1), _seconds(engine, batch, 1 + n_steps), n_steps)
-    per_token = _seconds(engine, fresh[:1], 1) / n_tokens
+    play_seconds(engine, batch, 1)
+    per_step = seconds_per_step(
+        play_seconds(engine, batch, 1), play_seconds(engine, batch, 1 + n_steps), n_steps
+    )
+    per_token = play_seconds(engine, fresh[:1], 1) / n_tokens
     longest = max((len(p.token_ids) for p in plan.prompts.values()), default=n_tokens)
     return per_token, per_step * _attended(model, n_tokens, longest)
 
@@ -118,13 +120,14 @@ def _requests(model: LoadedModel, n_tokens: int, first: int, rows: int) -> list[
     ]
 
 
-def _per_step(none: float, all_: float, n_steps: int) -> float:
+def seconds_per_step(none: float, all_: float, n_steps: int) -> float:
     """Seconds a step, of plays without any and with all steps; where noise on the clock was larger
     than they, the most that a step can have taken."""
     return (all_ - none if all_ > none else all_) / n_steps
 
 
-def _seconds(engine: Engine, requests: Sequence[RolloutRequest], n_tokens: int) -> float:
+def play_seconds(engine: Engine, requests: Sequence[RolloutRequest], n_tokens: int) -> float:
+    """Wall time of playing so many tokens of each request."""
     start = time.perf_counter()
     for _ in engine.play(requests, SamplingParams(n_tokens, temperature=1.0)):
         pass

@@ -170,7 +170,7 @@ def execute(
                 records = _scores(done)
                 store.add_scores(records)
                 stored += len(records)
-            else:
+            elif isinstance(done, RolloutDone):
                 record = _rollout(plan, model, judges, done)
                 store.add_rollouts([record], _readings(plan, model, done, record.id))
                 stored += 1

@@ -7,6 +7,8 @@ share a sampling task; a scoring task is done and stored whole.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from emoctl.config.schema import SamplingConfig
 from emoctl.engine.choice import EngineSetup, make_engine
 from emoctl.engine.noise import NoiseKey
@@ -46,7 +48,24 @@ class ScoreTask:
     condition_ids: tuple[str, ...]
 
 
-Task = SampleTask | ScoreTask
+@dataclass(frozen=True)
+class WriteRow:
+    """One unsteered text to be written."""
+
+    prompt: tuple[int, ...]
+    response_start: int
+    noise: NoiseKey
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """Unsteered texts, each behind a prompt of its own."""
+
+    rows: tuple[WriteRow, ...]
+    sampling: SamplingConfig
+
+
+Task = SampleTask | ScoreTask | WriteTask
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,17 @@ class ScoresDone:
     scores: list[list[list[BranchScore]]]
 
 
-Done = RolloutDone | ScoresDone
+@dataclass(frozen=True)
+class WritingDone:
+    """One row of a writing task is finished."""
+
+    noise: NoiseKey
+    """Which one."""
+
+    completion: Completion
+
+
+Done = RolloutDone | ScoresDone | WritingDone
 
 
 def sampling_params(model: LoadedModel, sampling: SamplingConfig, stop: str) -> SamplingParams:
@@ -110,6 +139,9 @@ class Workbench:
             prefix = self._prefix(task, steerings)
             yield ScoresDone(task, score(self.engine.model, prefix, task.question.trees, steerings))
             return
+        if isinstance(task, WriteTask):
+            yield from self._write(task)
+            return
         requests = [
             RolloutRequest(task.prompt, task.response_start, self.steerings[condition], noise)
             for condition, noise in task.rows
@@ -117,6 +149,16 @@ class Workbench:
         params = sampling_params(self.model, task.sampling, task.stop)
         for completion in self.engine.play(requests, params):
             yield RolloutDone(task, completion)
+
+    def _write(self, task: WriteTask) -> Iterator[WritingDone]:
+        nothing = Steering(0, torch.zeros(self.model.d_model), everywhere=False)
+        requests = [
+            RolloutRequest(row.prompt, row.response_start, nothing, row.noise) for row in task.rows
+        ]
+        for completion in self.engine.play(
+            requests, sampling_params(self.model, task.sampling, "")
+        ):
+            yield WritingDone(task.rows[completion.index].noise, completion)
 
     def _prefix(self, task: ScoreTask, steerings: Sequence[Steering]) -> Prefix:
         """The question's prefix; one that no condition steers is kept for the next task."""

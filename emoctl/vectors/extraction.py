@@ -124,6 +124,7 @@ def _provenance(
         corpus_sha256=corpus.digest,
         n_stories=len(corpus.stories),
         n_neutral=len(corpus.neutral),
+        written_by=corpus.written_by,
         emotions=emotions,
         recipe=recipe.model_dump(),
         neutral_components=tuple(len(c) for c in basis.components),

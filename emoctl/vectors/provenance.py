@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from emoctl.models.fingerprint import ModelIdentity
+from emoctl.stories.authorship import Authorship
 from emoctl.vectors.cached import FORMAT, IMPORTED_FORMAT
 
 LAYER_CONVENTION = "layer i is the output of block i, 0-based: blocks.i.hook_out"
@@ -82,6 +83,9 @@ class Provenance(BaseModel):
 
     n_stories: int | None
     n_neutral: int
+    written_by: Authorship | None = None
+    """Who wrote the stories; None for imports, and in files that did not record it."""
+
     emotions: tuple[str, ...]
     recipe: dict[str, Any]
     neutral_components: tuple[int, ...]

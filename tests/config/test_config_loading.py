@@ -1,5 +1,7 @@
 """A config is read, changed, written out and identified without losing anything."""
 
+import hashlib
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from emoctl.config import (
     ExperimentConfig,
+    WritingConfig,
     default_config_text,
     find_config,
     json_schema,
@@ -84,6 +87,7 @@ def test_spelling_and_names_do_not_change_the_digest(more: str) -> None:
         "engine: {rows: 8}\n",
         "statistics: {confidence: 0.9}\n",
         "readings: {}\n",
+        "stories: {source: model}\n",
     ],
 )
 def test_what_is_measured_changes_the_digest(more: str) -> None:
@@ -169,3 +173,32 @@ def test_the_json_schema_accepts_what_the_loader_accepts_and_no_misspelt_key() -
         assert schema_faults(content) == []
         assert schema_faults({**content, "strengths": [0.05]})
         assert schema_faults({**content, "steering": {"strengths": ["five"], "vectors": []}})
+
+
+@pytest.mark.parametrize("key", [k for k in WritingConfig.model_fields if k != "revision"])
+def test_every_key_of_writing_makes_another_experiment(key: str) -> None:
+    values = {"writer": "m", "emotions": "[a, b]", "topics": "[a]"}
+    changed = f"{{{key}: {values.get(key, 0.5 if key in ('temperature', 'top_p') else 99)}}}"
+    more = f"stories: {{source: model, writing: {changed}}}\n"
+    assert parsed(more).digest() != parsed("stories: {source: model}\n").digest()
+    assert parse_config(render_yaml(parsed(more)), "again.yaml") == parsed(more)
+
+
+def test_a_model_that_writes_has_every_setting_whether_it_is_spelt_or_not() -> None:
+    plain, spelt = (
+        "stories: {source: model}\n",
+        "stories: {source: model, writing: {attempts: 3}}\n",
+    )
+    assert parsed(plain) == parsed(spelt)
+    assert parsed(plain).digest() == parsed(spelt).digest()
+
+
+def test_a_file_of_stories_is_the_experiment_that_it_was_before_models_wrote_any() -> None:
+    assert parsed("stories: {source: file}\n").digest() == parsed().digest()
+    content = json.loads(json.dumps(parsed().canonical()))
+    for key in ("name", "gates", "readings"):
+        del content[key]
+    del content["engine"]["workers"], content["stories"]["source"], content["stories"]["writing"]
+    assert set(content["stories"]) == {"emotional", "neutral"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == parsed().digest()
