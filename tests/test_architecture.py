@@ -37,6 +37,7 @@ ONLY_IN = {
     "pyarrow": {"analysis", "report"},
     "scipy": {"analysis", "report"},
     "statsmodels": {"analysis", "report"},
+    "sklearn": {"stories", "analysis"},
     "altair": {"report"},
     "jinja2": {"report", "models"},  # a chat template is a jinja template
 }

@@ -14,6 +14,7 @@ from emoctl.cli import (
     scenarios,
     stories,
     sweep,
+    validate,
     vectors,
     vectors_card,
     vectors_exchange,
@@ -51,6 +52,7 @@ def emoctl(
 
 
 app.command("extract")(extract.extract)
+app.command("validate")(validate.validate)
 app.command("sweep")(sweep.sweep)
 app.command("replay")(replay.replay)
 app.add_typer(config.app, name="config")

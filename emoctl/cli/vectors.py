@@ -141,6 +141,10 @@ def describe(made: "Provenance") -> Iterator[str]:
     yield f"emotions: {_listed(made.emotions)}"
     yield from _origin(made)
     yield f"mean norms: {made.norm_text_set} ({made.n_norm_tokens} tokens)"
+    if made.only_layers:
+        from emoctl.vectors.files import ranges
+
+        yield f"layers: {ranges(made.only_layers)} alone; a sweep at another one is refused"
     yield f"default steering layer: {made.default_layer} of 0–{made.n_layers - 1} (two-thirds)"
     if made.held_out is None:
         why = (

@@ -46,7 +46,7 @@ def _dressed(chart: Any, title: str, subtitle: str | list[str]) -> Any:
             gridColor="#ececec", domainColor="#888", tickColor="#888", titleFontWeight="normal"
         )
         .configure_title(fontSize=12, subtitleColor="#666", subtitleFontSize=11)
-        .configure_legend(orient="top", labelFontSize=11, symbolOpacity=1, columns=5)
+        .configure_legend(orient="top", labelFontSize=11, labelLimit=0, symbolOpacity=1, columns=5)
         .configure_header(labelFontSize=12, labelFontWeight="bold", title=None)
     )
 
@@ -67,7 +67,13 @@ def readers_chart(found: Validation) -> Any:
     base = alt.Chart(frame).encode(
         y=alt.Y("reader:N", sort=order, title=None, axis=alt.Axis(labelLimit=200))
     )
-    x = alt.X("share:Q", title="share right", scale=alt.Scale(domain=[0, 1]))
+    marks = [k / 5 for k in range(6)]
+    x = alt.X(
+        "share:Q",
+        title="share right",
+        axis=alt.Axis(values=marks),
+        scale=alt.Scale(domain=[0, 1.18], nice=False),  # room for the figures
+    )
     colour = alt.condition(
         alt.datum.reader == order[0], alt.value(PALETTE[0]), alt.value(PALETTE[1])
     )
@@ -152,10 +158,14 @@ def pca_chart(found: Validation) -> Any:
         color=_cluster_colour(frame),
         tooltip=["emotion:N", "cluster:N"],
     )
-    marks = alt.layer(
-        base.mark_point(filled=True, size=14, opacity=0.9),
-        base.mark_text(fontSize=10.5, dy=-7).encode(text="emotion:N"),
-    ).properties(width=1150, height=860)
+    marks = (
+        alt.layer(
+            base.mark_point(filled=True, size=14, opacity=0.9),
+            base.mark_text(fontSize=10.5, dy=-7).encode(text="emotion:N"),
+        )
+        .properties(width=1150, height=860)
+        .interactive()
+    )
     auc = float(found.frames["explained"]["auc_pleasant"].iloc[0])
     return _dressed(
         marks,
@@ -165,15 +175,24 @@ def pca_chart(found: Validation) -> Any:
     )
 
 
+def _window(places: pd.Series) -> alt.Scale:
+    """A scale that holds all of `places`, and room for their names."""
+    low, high = float(places.min()), float(places.max())
+    margin = max(0.12 * (high - low), 0.08)
+    return alt.Scale(domain=[low - margin, high + margin], nice=False)
+
+
 def clusters_chart(found: Validation) -> Any:
-    """One panel a published cluster: its emotions by name, all others as grey dots."""
+    """One panel a published cluster, as near as it can be shown: its emotions by name, others as
+    grey dots."""
     frame = _pca_frame(found)
     panels = []
     for cluster in sorted(set(frame["cluster"]) - {UNPLACED}):
         here, rest = frame[frame["cluster"] == cluster], frame[frame["cluster"] != cluster]
-        x = alt.X("pc1:Q", title=None, axis=alt.Axis(labels=False, ticks=False))
-        y = alt.Y("pc2:Q", title=None, axis=alt.Axis(labels=False, ticks=False))
-        grey = alt.Chart(rest).mark_point(filled=True, size=6, color="#d5d8dc")
+        axis = alt.Axis(tickCount=4, labelColor="#999", domain=False)
+        x = alt.X("pc1:Q", title=None, axis=axis, scale=_window(here["pc1"]))
+        y = alt.Y("pc2:Q", title=None, axis=axis, scale=_window(here["pc2"]))
+        grey = alt.Chart(rest).mark_point(filled=True, size=6, color="#d5d8dc", clip=True)
         named = alt.Chart(here).encode(x=x, y=y)
         colour = _cluster_colour(frame)
         panels.append(
@@ -196,8 +215,8 @@ def clusters_chart(found: Validation) -> Any:
     return _dressed(
         alt.concat(*panels, columns=3, spacing=14),
         "The paper's ten clusters on our first two components",
-        f"k-means on our directions agrees with them by an adjusted Rand index of {rand:.2f} "
-        "(0: as by luck, 1: the same)",
+        f"each panel has scales of its own; k-means on our directions agrees with them by an "
+        f"adjusted Rand index of {rand:.2f} (0: as by luck, 1: the same)",
     )
 
 
@@ -209,8 +228,9 @@ def cosines_chart(found: Validation) -> Any:
     long = frame.melt("emotion", order, "other", "cosine")
     size = max(8 * len(order), 300)
     axis = alt.Axis(labelFontSize=7, labelOverlap=False, ticks=False, domain=False)
+    cells = alt.Data(values=long.to_dict("records"))  # as values: a frame may have 5,000 rows
     chart = (
-        alt.Chart(long)
+        alt.Chart(cells)
         .mark_rect()
         .encode(
             x=alt.X("other:N", sort=order, title=None, axis=axis),
@@ -348,10 +368,11 @@ def intensity_chart(found: Validation) -> Any:
             tooltip=["name:N", "emotion:N", alt.Tooltip("value:Q", format="+.4f")],
         )
         .properties(width=620, height=90)
-        .facet(row=alt.Row("position:N", title=None))
+        .facet(row=alt.Row("position:N", title=None, header=alt.Header(labelOrient="top")))
     )
     return _dressed(
         chart,
         "Intensity",
-        "numbers: for a tenfold number; pairs: the graver message minus the milder one",
+        "numbers: from the smallest to the largest, by a line on their logarithm; "
+        "pairs: the graver message minus the milder one",
     )

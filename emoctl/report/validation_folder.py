@@ -34,7 +34,8 @@ HEADINGS = {
     "intensity": "Intensity",
 }
 SHOWN_TABLES = {
-    "emotions": "Emotion by emotion, logit lens included",
+    "emotions": "Emotion by emotion",
+    "lens": "Logit lens",
     "layers": "Layer by layer",
     "implicit": "Implicit messages, by emotion",
     "intensity": "Intensity templates",

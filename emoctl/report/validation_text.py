@@ -60,9 +60,9 @@ def sentences(found: Validation) -> Iterator[str]:
         f"{', '.join(str(i) for i in chosen)}; what follows is at layer {found.layer}"
     )
     emotions = frames["emotions"]
-    raw, whole = emotions["split_half"], emotions["reliability"]
+    half, whole = emotions["split_half"], emotions["reliability"]
     yield (
-        f"reliability: median split-half cosine {raw.median():.2f}, Spearman–Brown "
+        f"reliability: median split-half cosine {half.median():.2f}, Spearman–Brown "
         f"{whole.median():.2f} (lowest {whole.min():.2f}, "
         f"{emotions['emotion'].iloc[int(whole.to_numpy().argmin())]}; "
         f"{(whole < 0.5).sum()} of {len(whole)} below .50)"
@@ -93,11 +93,12 @@ def sentences(found: Validation) -> Iterator[str]:
             f"norms: {row.component} and {row.rating} correlate by r {row.r:+.2f} "
             f"[{row.low:+.2f}, {row.high:+.2f}] over {row.n} words"
         )
-    known = emotions["own_word_percentile"].dropna()
-    if len(known):
+    for layer_number, rows in frames["lens"].groupby("layer") if "lens" in frames else ():
+        raw, contrast = rows["own_percentile"], rows["contrast_percentile"]
         yield (
-            f"logit lens: the emotion's own word gains more than {known.median():.0%} of the "
-            f"vocabulary in the median; in the top 1 % for {(known >= 0.99).sum()} of {len(known)}"
+            f"logit lens at layer {layer_number}: the emotion's own word is in the top 1 % of the "
+            f"vocabulary for {(raw >= 0.99).sum()} of {len(rows)}, and for "
+            f"{(contrast >= 0.99).sum()} against the other emotions"
         )
 
 

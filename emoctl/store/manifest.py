@@ -62,14 +62,14 @@ def _absolute(text: str) -> PurePath | None:
     return None
 
 
-def _without_paths(value: Any) -> Any:
+def without_paths(value: Any) -> Any:
     """`value` with every absolute path in it, at any depth, reduced to its last part."""
     if isinstance(value, BaseModel):
-        return _without_paths(value.model_dump(mode="json", by_alias=True))
+        return without_paths(value.model_dump(mode="json", by_alias=True))
     if isinstance(value, dict):
-        return {_without_paths(key): _without_paths(item) for key, item in value.items()}
+        return {without_paths(key): without_paths(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_paths(item) for item in value]
+        return [without_paths(item) for item in value]
     if not isinstance(value, str):
         return value
     whole = _absolute(value)
@@ -176,7 +176,7 @@ class Manifest(Section):
     @model_validator(mode="before")
     @classmethod
     def _portable(cls, value: Any) -> Any:
-        return _without_paths(value)
+        return without_paths(value)
 
     def finished(self, ended: datetime, counts: dict[str, dict[str, int]]) -> Self:
         """This manifest, with its end and what came of it."""

@@ -225,6 +225,11 @@ def create_run(parent: Path, name: str, digest: str, now: datetime) -> RunFolder
     stem = f"{now.astimezone(UTC).strftime(_STAMP)}-{name}-{digest}"
     if now.tzinfo is None or not _NAME.fullmatch(stem) or "/" in stem:
         raise ValueError(f"{stem!r} is not a run's name: it takes an aware time and a hex digest")
+    return _new_folder(parent, stem)
+
+
+def _new_folder(parent: Path, stem: str) -> RunFolder:
+    """With a number behind `stem` where that is taken."""
     number = 1
     while True:
         path = parent / (stem if number == 1 else f"{stem}-{number}")
@@ -239,6 +244,16 @@ def create_run(parent: Path, name: str, digest: str, now: datetime) -> RunFolder
             raise disk_error(path, e) from e
         else:
             return RunFolder(path)
+
+
+def create_validation(parent: Path, digest: str, now: datetime) -> RunFolder:
+    """A new, empty folder `validation-<UTC time>-<digest>`, which no list of runs holds.
+
+    Raises:
+        StoreError: the parent cannot be written to.
+    """
+    stem = f"validation-{now.astimezone(UTC).strftime(_STAMP)}-{digest}"
+    return _new_folder(parent, stem)
 
 
 def list_runs(parent: Path) -> list[RunFolder]:

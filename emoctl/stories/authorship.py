@@ -52,7 +52,10 @@ class Authorship:
     def in_words(self) -> str:
         """One line for a person."""
         if self.writer is None:
-            words = {"builtin": "the built-in corpus", "file": "a file; its writer is not recorded"}
+            words = {
+                "builtin": "the built-in corpus, written by Claude",
+                "file": "a file; its writer is not recorded",
+            }
             return words.get(self.source, self.source)
         w = self.writer
         revision = f" at {w.revision}" if w.revision else ""

@@ -96,6 +96,15 @@ def load_corpus(emotional: str = BUILTIN, neutral: str = BUILTIN) -> Corpus:
     return Corpus(stories, texts, written_by)
 
 
+def load_held_out(source: str = BUILTIN) -> tuple[Story, ...]:
+    """Stories that no vector is made from: `builtin`, or a JSONL file of {emotion, topic, text}.
+
+    Raises:
+        StoriesError: as `load_corpus`.
+    """
+    return tuple(Story(**record) for record in _records(source, "held_out.jsonl", STORY_FIELDS))
+
+
 def only_emotions(corpus: Corpus, emotions: Sequence[str]) -> Corpus:
     """The stories of some emotions, and all neutral texts.
 

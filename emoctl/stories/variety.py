@@ -23,6 +23,9 @@ SHARED_SHARE = 0.25
 CUE_STORIES, CUE_SHARE = 4, 0.5
 """As above, for any word."""
 
+FEWEST_OTHERS = 100
+"""Fewest stories of other emotions from which one can tell what belongs to no emotion."""
+
 ELSEWHERE = 0.02
 """A word that more than this share of the other emotions' stories hold belongs to no emotion."""
 
@@ -53,7 +56,7 @@ def find_sameness(stories: Sequence[Story]) -> Iterator[Finding]:
         own = {
             word: count
             for word, count in here.items()
-            if n_others and (holders[word] - count) / n_others <= ELSEWHERE
+            if n_others >= FEWEST_OTHERS and (holders[word] - count) / n_others <= ELSEWHERE
         }
         named = Counter(name for i in members for name in _names(stories[i].text, lower))
         yield from _names_and_cues(emotion, len(members), own, named)

@@ -20,7 +20,7 @@ from torch import Tensor
 class NeutralBasis:
     """Directions along which neutral texts vary, to be projected out; one set a layer."""
 
-    components: tuple[Float[Tensor, "k d_model"], ...]
+    components: tuple[Float[Tensor, "_ d_model"], ...]
     """Orthonormal rows, by layer; k may differ between layers."""
 
     shares: tuple[float, ...]

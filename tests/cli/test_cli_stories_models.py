@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from emoctl.cli import models, stories
 from emoctl.errors import ModelError, StoriesError, UsageError
-from emoctl.stories import load_corpus
+from emoctl.stories import load_corpus, only_emotions
 
 RUN = CliRunner()
 
@@ -25,10 +25,11 @@ def empty_cache(
 
 
 def write_corpus(path: Path, first_text: str) -> str:
-    records = [
-        {"emotion": s.emotion, "topic": s.topic, "text": s.text} for s in load_corpus().stories
-    ]
-    records[0]["text"] = first_text
+    """Three emotions of the built-in corpus; the first desperate story has this text."""
+    few = only_emotions(load_corpus(), ("desperate", "calm", "worthless"))
+    records = [{"emotion": s.emotion, "topic": s.topic, "text": s.text} for s in few.stories]
+    first = next(r for r in records if r["emotion"] == "desperate")
+    first["text"] = first_text
     path.write_text("".join(json.dumps(r) + "\n" for r in records))
     return str(path)
 
@@ -38,7 +39,7 @@ def test_stories_ls_counts_and_names_the_hash() -> None:
     assert shown.exit_code == 0
     document = json.loads(shown.stdout)
     assert document["digest"] == load_corpus().digest
-    assert {row["n_stories"] for row in document["emotions"]} == {10}
+    assert {row["n_stories"] for row in document["emotions"]} == {12}
     assert "next: " in shown.stderr
 
 
@@ -53,14 +54,22 @@ def test_stories_show_prints_one_story_and_helps_with_a_misspelling() -> None:
 
 def test_lint_exits_0_on_the_builtin_corpus_and_1_on_a_leak(tmp_path: Path) -> None:
     clean = RUN.invoke(stories.app, ["lint"])
-    assert (clean.exit_code, clean.stdout) == (0, "120 stories, 30 neutral texts: ok\n")
-    spoilt = write_corpus(tmp_path / "s.jsonl", "Nothing but desperation. " * 20)
+    first, kinds, alone, verdict = clean.stdout.splitlines()
+    assert clean.exit_code == 0
+    assert first == (
+        "2052 stories (171 emotions, 12 topics), 119 words on average; 215 neutral texts, 119"
+    )
+    assert kinds.startswith("leak 0, synonym 0, duplicate 0, near-duplicate 0, ")
+    assert alone.startswith("words alone name 0.1")
+    assert verdict == "ok"
+    letter = "Nothing but desperation in the mail today. " * 20
+    spoilt = write_corpus(tmp_path / "s.jsonl", letter)
     found = RUN.invoke(stories.app, ["lint", spoilt])
     assert found.exit_code == 1
-    assert found.stdout.splitlines() == [
-        "leak: desperate / a letter arriving in the mail: names its emotion: 'desperation'",
-        "120 stories, 30 neutral texts: 1 leak",
-    ]
+    assert found.stdout.splitlines()[0] == (
+        "leak: desperate / a letter arriving in the mail: names its emotion: 'desperation'"
+    )
+    assert found.stdout.splitlines()[-1] == "1 finding"
     as_json = RUN.invoke(stories.app, ["lint", spoilt, "--json"])
     assert as_json.exit_code == 1
     assert json.loads(as_json.stdout)["counts"] == {"leak": 1}

@@ -23,7 +23,7 @@ from emoctl.config.strict_yaml import load_yaml
 from emoctl.errors import ConfigError, UsageError
 from emoctl.stories import load_corpus
 
-BUNDLED = ("default", "ci", "paper")
+BUNDLED = ("default", "demo", "ci", "paper")
 SOUND = "schema: emoctl/1\nreadouts: {sample: {n: 4}}\n"
 
 

@@ -80,7 +80,7 @@ def test_kinds_of_finding_that_are_not_known_blame_the_story_that_they_name(
             if s.topic == "a lamp"
         ]
         whole = Finding("skewed", "zealous", None, (), "zealous: says 'the' too often")  # type: ignore[arg-type]
-        return LintReport(len(corpus.stories), 0, (*found, whole))
+        return LintReport(len(corpus.stories), 0, 60.0, 0.0, (*found, whole))
 
     monkeypatch.setattr(choosing, "lint_corpus", lint)
     choice = choose(CELLS, 1, answers(TEXTS[:6]))

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from emoctl.errors import StoriesError
-from emoctl.stories import Corpus, NeutralText, Story, load_corpus
+from emoctl.stories import Corpus, NeutralText, Story, load_corpus, only_emotions
+from emoctl.stories.clusters import POSITIVE, TWELVE, published_clusters
+from emoctl.stories.corpus import load_held_out
 
 GOOD = [
     {"emotion": "calm", "topic": "a walk", "text": "She breathed out."},
@@ -22,10 +24,54 @@ def write_lines(path: Path, records: list[dict[str, str]]) -> Path:
 
 def test_builtin_corpus_is_a_full_grid() -> None:
     corpus = load_corpus()
-    assert len(corpus.emotions) == 12
-    assert len(corpus.topics) == 10
-    assert len(corpus.stories) == len({(s.emotion, s.topic) for s in corpus.stories}) == 120
-    assert len(corpus.neutral) == len({n.topic for n in corpus.neutral}) == 30
+    assert len(corpus.emotions) == 171
+    assert len(corpus.topics) == 12
+    assert len(corpus.stories) == len({(s.emotion, s.topic) for s in corpus.stories}) == 2052
+    assert len(corpus.neutral) == len({n.topic for n in corpus.neutral}) == 215
+
+
+def test_builtin_stories_have_the_length_that_their_page_says() -> None:
+    lengths = [len(s.text.split()) for s in (*load_corpus().stories, *load_held_out())]
+    assert min(lengths) >= 95
+    assert max(lengths) <= 125
+
+
+def test_builtin_neutral_texts_are_two_thirds_dialogues() -> None:
+    texts = [n.text for n in load_corpus().neutral]
+    dialogues = [text for text in texts if text.startswith("Human: ")]
+    assert 0.6 < len(dialogues) / len(texts) < 0.75
+    assert all("\n\nAssistant: " in text for text in dialogues)
+
+
+def test_held_out_stories_share_no_topic_with_the_corpus() -> None:
+    corpus, held = load_corpus(), load_held_out()
+    topics = {s.topic for s in held}
+    assert len(topics) == 4
+    assert not topics & set(corpus.topics)
+    assert len({s.emotion for s in held}) == 40
+    assert len(held) == 160
+    assert {s.emotion for s in held} < set(corpus.emotions)
+
+
+def test_the_published_clusters_hold_every_emotion_once() -> None:
+    clusters = published_clusters()
+    assert set(clusters) == set(load_corpus().emotions)
+    assert len(set(clusters.values())) == 10
+    assert len(POSITIVE) == 5
+    assert set(clusters.values()) > POSITIVE
+    assert set(clusters) > set(TWELVE)
+
+
+def test_some_emotions_of_a_corpus_are_a_corpus() -> None:
+    whole = load_corpus()
+    few = only_emotions(whole, ["calm", "at ease"])
+    assert set(few.emotions) == {"calm", "at ease"}
+    assert len(few.stories) == 24
+    assert few.neutral == whole.neutral
+    assert few.digest != whole.digest
+    with pytest.raises(StoriesError, match="no emotion 'clam'") as found:
+        only_emotions(whole, ["calm", "clam"])
+    assert found.value.hint == "did you mean 'calm'?"
 
 
 def test_digest_ignores_order_and_notices_every_field() -> None:

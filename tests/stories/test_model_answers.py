@@ -1,22 +1,18 @@
 """A story is found in whatever a model says around it, and what a person wrote is left as it is."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from emoctl.stories import load_corpus
 from emoctl.stories.answers import MIN_WORDS, read_answer
+from emoctl.stories.corpus import load_held_out
 from emoctl.stories.wording import story_prompt
 
-CORPUS = Path(__file__).parents[2] / "corpus" / "stories.jsonl"
 STORY = load_corpus().stories[0].text
 SHORT = " ".join(STORY.split()[: MIN_WORDS - 1])
 
 
 def written() -> list[str]:
-    lines = CORPUS.read_text(encoding="utf-8").splitlines()
-    return [s.text for s in load_corpus().stories] + [json.loads(line)["text"] for line in lines]
+    return [s.text for s in (*load_corpus().stories, *load_held_out())]
 
 
 def test_what_people_wrote_passes_unchanged() -> None:

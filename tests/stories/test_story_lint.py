@@ -1,9 +1,13 @@
 """Lint: each defect is found where it is planted, and the built-in corpus has none."""
 
+from dataclasses import replace
+
 import pytest
 
 from emoctl.stories import Corpus, NeutralText, Story, lint_corpus, load_corpus
-from emoctl.stories.lint import MAX_WORDS, MIN_WORDS
+from emoctl.stories.lint import MAX_WORDS, MIN_WORDS, find_leaks
+from emoctl.stories.synonyms import find_synonyms, synonym_groups
+from emoctl.stories.variety import find_off_topic, find_sameness
 from emoctl.stories.word_forms import find_mentions
 
 
@@ -30,20 +34,88 @@ def test_the_builtin_corpus_has_no_finding() -> None:
     report = lint_corpus(load_corpus())
     assert report.findings == ()
     assert report.ok
-    assert (report.n_stories, report.n_neutral) == (120, 30)
+    assert (report.n_stories, report.n_neutral) == (2052, 215)
+    assert 95 < report.mean_words < 125
 
 
 def test_a_leak_planted_in_the_builtin_corpus_is_found() -> None:
     corpus = load_corpus()
-    first = corpus.stories[0]
-    spoilt = Story(first.emotion, first.topic, first.text + " She was desperately tired.")
-    report = lint_corpus(Corpus((spoilt, *corpus.stories[1:]), corpus.neutral))
+    first = next(s for s in corpus.stories if s.emotion == "desperate")
+    spoilt = replace(first, text=first.text + " She was desperately tired.")
+    others = tuple(s for s in corpus.stories if s is not first)
+    report = lint_corpus(Corpus((spoilt, *others), corpus.neutral))
     (finding,) = report.findings
     assert finding.kind == "leak"
     assert (finding.emotion, finding.topic) == (first.emotion, first.topic)
     assert finding.words == ("desperately",)
-    assert "desperate / a letter arriving in the mail" in finding.message
+    assert f"desperate / {first.topic}" in finding.message
     assert report.counts == {"leak": 1}
+
+
+def test_a_close_synonym_is_found_and_a_far_word_is_not() -> None:
+    def kinds(text: str) -> list[str]:
+        return [f.kind for f in find_leaks([Story("scared", "a dog", text)])]
+
+    assert kinds("He was terrified of it.") == ["synonym"], "another emotion of the group"
+    assert kinds("Dread sat on him.") == ["synonym"], "a further word"
+    assert kinds("He was scared, and full of fear.") == ["leak", "synonym"]
+    assert kinds("He was sad and proud and furious.") == [], "control: of other groups"
+    assert find_synonyms("a word of nobody's", "terrified") == ()
+
+
+def test_every_synonym_group_is_of_the_corpus_emotions() -> None:
+    grouped = [emotion for group in synonym_groups() for emotion in group.emotions]
+    assert sorted(grouped) == sorted(load_corpus().emotions)
+
+
+def many(emotion: str, n: int, extra: dict[int, str], start: str = "") -> list[Story]:
+    """`n` stories that share nothing but what is put into some of them."""
+
+    def letters(k: int) -> str:
+        return chr(97 + k % 26) + chr(97 + k // 26)
+
+    return [
+        Story(
+            emotion,
+            f"topic {k}",
+            f"{start or f'{emotion[:2]}open{letters(k)}'} {filler(emotion[0] + letters(k))} "
+            f"and {extra.get(k, '')}",
+        )
+        for k in range(n)
+    ]
+
+
+def sameness(stories: list[Story]) -> list[tuple[str, str | None, tuple[str, ...]]]:
+    return [(f.kind, f.emotion, f.words) for f in find_sameness(stories)]
+
+
+def test_what_stories_of_one_emotion_share_is_found() -> None:
+    plain = dict.fromkeys(range(8), "")
+    others = many("sad", 60, {}) + many("calm", 60, {})
+    assert sameness(many("angry", 8, plain) + others) == [], "control"
+    named = many("angry", 8, dict.fromkeys((0, 1, 2), "saw Tamsin there"))
+    assert ("name", "angry", ("Tamsin",)) in sameness(named + others)
+    twice = many("angry", 8, dict.fromkeys((0, 1), "saw Tamsin there"))
+    assert sameness(twice + others) == [], "two stories may share a name"
+    cued = many("angry", 8, dict.fromkeys((0, 3, 5, 7), "with whoops"))
+    assert ("cue", "angry", ("whoops",)) in sameness(cued + others)
+    everywhere = [many(e, 8, dict.fromkeys(range(8), "with whoops")) for e in ("angry", "sad")]
+    assert sameness(everywhere[0] + everywhere[1]) == [], "a word that others have is no cue"
+    opened = many("angry", 8, plain, start="There was")
+    assert ("opening", "angry", ("there", "was")) in sameness(opened + others)
+
+
+def test_a_story_without_a_word_of_its_topic_is_found() -> None:
+    emotions = [f"e{k}" for k in range(24)]
+    stories = [
+        Story(e, t, f"{word} {filler(e + t[0])}")
+        for e in emotions
+        for t, word in (("a lost dog", "dogs"), ("a train journey", "carriage"))
+    ]
+    assert list(find_off_topic(stories)) == [], "its name in another form, or a usual word of it"
+    stories[0] = replace(stories[0], text=filler("zz"))
+    (finding,) = find_off_topic(stories)
+    assert (finding.kind, finding.emotion, finding.topic) == ("off-topic", "e0", "a lost dog")
 
 
 def test_a_clean_grid_has_no_finding() -> None:

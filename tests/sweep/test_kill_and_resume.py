@@ -16,7 +16,8 @@ import pytest
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 N_KILLS = 10
 SWEEP = (
-    "sweep --readout sample --vector desperate --vector calm --scale 0.05 --n 10 --controls 3",
+    "sweep -c demo --readout sample --vector desperate --vector calm --scale 0.05 --n 10",
+    "--controls 3",
     "--set sampling.max_new_tokens=24 --set engine.rows=8",
 )
 

@@ -25,13 +25,11 @@ def emotion_table(found: Measurements, clusters: Mapping[str, str]) -> pd.DataFr
     raw = half.mean(0)
     reader = found.readers[0]
     rank, first = ranks(reader.scores, reader.own), reader.scores.argmax(1)
-    lens = {row.emotion: row for row in found.lens}
     near = _nearest(found.vectors[:, found.layer])
     rows = []
     for index, emotion in enumerate(found.emotions):
         here = reader.own == index
         missed = Counter(found.emotions[i] for i in first[here] if i != index)
-        word = lens.get(emotion)
         rows.append(
             {
                 "emotion": emotion,
@@ -47,12 +45,30 @@ def emotion_table(found: Measurements, clusters: Mapping[str, str]) -> pd.DataFr
                 "nearest": found.emotions[near[index][0]],
                 "nearest_cosine": float(near[index][1]),
                 "norm": float(np.linalg.norm(found.vectors[index, found.layer])),
-                "lens_up": " ".join(repr(t) for t in word.up) if word else "",
-                "lens_down": " ".join(repr(t) for t in word.down) if word else "",
-                "own_word_percentile": word.own_percentile if word else np.nan,
             }
         )
     return pd.DataFrame(rows)
+
+
+def lens_table(found: Measurements) -> pd.DataFrame:
+    """One row a layer and emotion: the tokens that its vector raises and lowers."""
+
+    def told(tokens: Sequence[str]) -> str:
+        return " ".join(repr(token) for token in tokens)
+
+    return pd.DataFrame(
+        {
+            "layer": row.layer,
+            "emotion": row.emotion,
+            "up": told(row.up),
+            "down": told(row.down),
+            "own_percentile": row.own_percentile,
+            "contrast_up": told(row.contrast_up),
+            "contrast_down": told(row.contrast_down),
+            "contrast_percentile": row.contrast_percentile,
+        }
+        for row in found.lens
+    )
 
 
 def halves_table(found: Measurements, clusters: Mapping[str, str]) -> pd.DataFrame:

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from emoctl.analysis.validation.emotions import emotion_table, halves_table, spearman_brown
+from emoctl.analysis.validation.emotions import (
+    emotion_table,
+    halves_table,
+    lens_table,
+    spearman_brown,
+)
 from emoctl.analysis.validation.geometry import (
     Geometry,
     cluster_agreement,
@@ -86,6 +91,8 @@ def validate(
         "cosines": cosines,
         **_messages(found, material),
     }
+    if found.lens:
+        frames["lens"] = lens_table(found)
     if norms is not None:
         frames["norms"] = norms_table(shape, norms)
     return Validation(

@@ -72,8 +72,8 @@ def principal_components(unit: Array) -> tuple[Array, Array]:
     """Scores on the first components, and the share of variance of each."""
     centred = unit - unit.mean(0)
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    k = min(N_COMPONENTS, len(singular))
     shares = singular**2 / (singular**2).sum()
+    k = min(N_COMPONENTS, int((shares > 1e-9).sum()))
     return left[:, :k] * singular[:k], shares[:k]
 
 

@@ -95,10 +95,12 @@ def _share(centred: Array, index: Array, k: int, confidence: float) -> dict[str,
 
 
 def slopes(cosines: Array, values: Sequence[float], sign: int) -> tuple[float, float]:
-    """(change of the cosine for a tenfold number, rank correlation with it), both times `sign`."""
+    """(change of the cosine from the smallest to the largest number, rank correlation with it),
+    both times `sign`. The change is that of a line on the number's logarithm."""
     log = np.log10(np.asarray(values, dtype=float))
-    rho = stats.spearmanr(log, cosines).statistic
-    return sign * float(np.polyfit(log, cosines, 1)[0]), sign * float(rho)
+    place = (log - log.min()) / (log.max() - log.min())
+    rho = stats.spearmanr(place, cosines).statistic
+    return sign * float(np.polyfit(place, cosines, 1)[0]), sign * float(rho)
 
 
 def sign_test(values: Sequence[float], confidence: float) -> dict[str, float]:

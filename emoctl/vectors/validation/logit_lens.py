@@ -5,7 +5,7 @@ go through the final norm and the unembedding, and what is listed are the tokens
 most. That reads a middle layer as if nothing came after it, and proves nothing about behaviour.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,13 +21,23 @@ from emoctl.vectors.validation.measurements import LensRow
 FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "norm_f")
 
 
+@dataclass(frozen=True, eq=False)
+class EmotionLayer:
+    """Emotion vectors at one layer, and what they are added to."""
+
+    layer: int
+    emotions: tuple[str, ...]
+    vectors: Float[Tensor, "emotions d_model"]
+    neutral: Float[Tensor, " d_model"]
+    """Mean activation of neutral tokens."""
+
+    mean_norm: float
+
+
 @torch.inference_mode()
 def read_logit_lens(
     model: LoadedModel,
-    emotions: Sequence[str],
-    vectors: Float[Tensor, "emotions d_model"],
-    neutral: Float[Tensor, " d_model"],
-    mean_norm: float,
+    vectors: EmotionLayer,
     n_tokens: int = 6,
 ) -> list[LensRow]:
     """The tokens that each emotion's vector raises and lowers most.
@@ -35,26 +45,50 @@ def read_logit_lens(
     Raises:
         ModelError: the model has no final norm under a name that is known.
     """
-    unembed = model.module.get_output_embeddings()
-    norm = _final_norm(model.module)
-    device, dtype = model.device, model.dtype
-    added = neutral + mean_norm * normalize(vectors, dim=-1)
-    logits = unembed(norm(added.to(device, dtype)[None]))[0].float().cpu()
-    gain = logits - unembed(norm(neutral.to(device, dtype)[None, None]))[0].float().cpu()
-    gain = gain[:, : len(model.tokenizer)]
+    gain = _gains(model, vectors)
+    contrast = (gain - gain.mean(0)) / gain.std(0, correction=0).clamp_min(1e-6)
     rows = []
-    for emotion, here in zip(emotions, gain, strict=True):
-        order = here.argsort(descending=True)
+    for index, emotion in enumerate(vectors.emotions):
         own = encode(model.tokenizer, f" {emotion}", special=False)[0]
+        up, down = _ends(model, gain[index], n_tokens)
+        contrast_up, contrast_down = _ends(model, contrast[index], n_tokens)
         rows.append(
             LensRow(
+                layer=vectors.layer,
                 emotion=emotion,
-                up=tuple(model.tokenizer.decode([i]) for i in order[:n_tokens].tolist()),
-                down=tuple(model.tokenizer.decode([i]) for i in order.flip(0)[:n_tokens].tolist()),
-                own_percentile=float((here < here[own]).float().mean()),
+                up=up,
+                down=down,
+                own_percentile=_percentile(gain[index], own),
+                contrast_up=contrast_up,
+                contrast_down=contrast_down,
+                contrast_percentile=_percentile(contrast[index], own),
             )
         )
     return rows
+
+
+def _gains(model: LoadedModel, vectors: EmotionLayer) -> Float[Tensor, "emotions vocabulary"]:
+    """What each vector adds to every token's logit."""
+    unembed, norm = model.module.get_output_embeddings(), _final_norm(model.module)
+    added = vectors.neutral + vectors.mean_norm * normalize(vectors.vectors, dim=-1)
+    both = torch.cat([vectors.neutral[None], added]).to(model.device, model.dtype)
+    logits = unembed(norm(both[None]))[0].float().cpu()
+    return (logits[1:] - logits[0])[:, : len(model.tokenizer)]
+
+
+def _ends(
+    model: LoadedModel, gain: Float[Tensor, " vocabulary"], n: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The tokens that gain most, and least."""
+
+    def told(ids: Tensor) -> tuple[str, ...]:
+        return tuple(model.tokenizer.decode([i]) for i in ids.tolist())
+
+    return told(gain.topk(n).indices), told((-gain).topk(n).indices)
+
+
+def _percentile(gain: Float[Tensor, " vocabulary"], token: int) -> float:
+    return float((gain < gain[token]).float().mean())
 
 
 def _final_norm(module: Any) -> Any:

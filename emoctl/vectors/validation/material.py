@@ -1,6 +1,7 @@
 """The texts that vectors are made from and tried on."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from emoctl.errors import StoriesError
 from emoctl.stories import Corpus, Story
@@ -26,6 +27,12 @@ class Material:
         controls = [t.filled(v, control=True) for t in self.intensity for v in t.values]
         pairs = [text for pair in self.severity for text in (pair.mild, pair.severe)]
         return (*(m.text for m in self.implicit), *numbers, *controls, *pairs)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` over every text that vectors are tried on, in order."""
+        texts = [*(f"{s.emotion}\n{s.topic}\n{s.text}" for s in self.further), *self.messages]
+        return "sha256:" + sha256("\0".join(texts).encode()).hexdigest()
 
     @property
     def spans(self) -> dict[str, slice]:

@@ -6,7 +6,7 @@
 What the arrays mean, and how sure one may be of it, is not known here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from emoctl.config.schema import RecipeConfig
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus
 from emoctl.stories.labels import LabelledStories, label_stories
+from emoctl.vectors.activations import NeutralActivations
 from emoctl.vectors.basis import make_basis
 from emoctl.vectors.held_out import HeldOutScores, TopicFolds, held_out_scores
 from emoctl.vectors.kept import kept_neutral_activations, kept_text_means
@@ -28,9 +29,9 @@ from emoctl.vectors.recipe import (
 from emoctl.vectors.recommendation import recommend_layer
 from emoctl.vectors.reliability import halves, split_half_cosines
 from emoctl.vectors.validation.growth import read_with_fewer
-from emoctl.vectors.validation.logit_lens import read_logit_lens
+from emoctl.vectors.validation.logit_lens import EmotionLayer, read_logit_lens
 from emoctl.vectors.validation.material import Material
-from emoctl.vectors.validation.measurements import Array, Measurements, Reader
+from emoctl.vectors.validation.measurements import Array, LensRow, Measurements, Reader
 from emoctl.vectors.validation.messages import read_messages
 from emoctl.vectors.validation.null_readers import (
     embedding_means,
@@ -108,18 +109,27 @@ def measure(
             "before response": _cosines(messages.before_response, vectors).numpy(),
             "over message": _cosines(messages.over_message, vectors).numpy(),
         },
-        lens=tuple(
-            read_logit_lens(
-                model,
-                corpus.emotions,
-                vectors[:, used],
-                neutral.tokens[:, used].mean(0),
-                float(neutral.mean_norm[used]),
-            )
-            if logit_lens
-            else ()
-        ),
+        lens=tuple(_lens(model, corpus, vectors, neutral, used)) if logit_lens else (),
     )
+
+
+def _lens(
+    model: LoadedModel,
+    corpus: LabelledStories,
+    vectors: Float[Tensor, "emotions layers d_model"],
+    neutral: NeutralActivations,
+    used: int,
+) -> Iterator[LensRow]:
+    """At the layer used, and at the last one, where nothing stands between it and the words."""
+    for layer in sorted({used, model.n_layers - 1}):
+        at_layer = EmotionLayer(
+            layer,
+            corpus.emotions,
+            vectors[:, layer],
+            neutral.tokens[:, layer].mean(0),
+            float(neutral.mean_norm[layer]),
+        )
+        yield from read_logit_lens(model, at_layer)
 
 
 def _readers(

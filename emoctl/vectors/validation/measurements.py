@@ -25,13 +25,21 @@ class Reader:
 
 @dataclass(frozen=True)
 class LensRow:
-    """One emotion's tokens under the logit lens."""
+    """One emotion's tokens under the logit lens at one layer."""
 
+    layer: int
     emotion: str
     up: tuple[str, ...]
     down: tuple[str, ...]
     own_percentile: float
     """Share of the vocabulary that gains less than the first token of the emotion's own word."""
+
+    contrast_up: tuple[str, ...]
+    """As `up`, of gains that are standardised over the emotions: what this one raises and others
+    do not. Some tokens gain with every vector, since their unembedding is long."""
+
+    contrast_down: tuple[str, ...]
+    contrast_percentile: float
 
 
 @dataclass(frozen=True, eq=False)
