@@ -28,7 +28,6 @@ READING = (
     "scenarios show replacement-affair",
     "scenarios lint",
     "stories show calm",
-    "stories lint",
     "models show",
 )
 

@@ -93,7 +93,7 @@ def test_the_unpacked_wheel_finds_its_corpus_and_its_configs(wheel: Path, tmp_pa
     where, n_stories, config, scenarios = done.stdout.splitlines()
     assert Path(where).is_relative_to(tmp_path)
     assert Path(config).is_relative_to(tmp_path)
-    assert n_stories == "120"
+    assert n_stories == "2052"
     assert "replacement-affair" in scenarios
 
 

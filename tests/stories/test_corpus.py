@@ -27,7 +27,7 @@ def test_builtin_corpus_is_a_full_grid() -> None:
     assert len(corpus.emotions) == 171
     assert len(corpus.topics) == 12
     assert len(corpus.stories) == len({(s.emotion, s.topic) for s in corpus.stories}) == 2052
-    assert len(corpus.neutral) == len({n.topic for n in corpus.neutral}) == 215
+    assert len(corpus.neutral) == len({n.topic for n in corpus.neutral}) == 263
 
 
 def test_builtin_stories_have_the_length_that_their_page_says() -> None:
