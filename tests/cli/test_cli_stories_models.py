@@ -57,7 +57,7 @@ def test_lint_exits_0_on_the_builtin_corpus_and_1_on_a_leak(tmp_path: Path) -> N
     first, kinds, alone, verdict = clean.stdout.splitlines()
     assert clean.exit_code == 0
     assert first == (
-        "2052 stories (171 emotions, 12 topics), 119 words on average; 263 neutral texts, 120"
+        "2052 stories (171 emotions, 12 topics), 119 words on average; 263 neutral texts, 122"
     )
     assert kinds.startswith("leak 0, synonym 0, duplicate 0, near-duplicate 0, ")
     assert alone.startswith("words alone name 0.1")
