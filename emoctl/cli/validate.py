@@ -1,5 +1,6 @@
 """`emoctl validate`: do the vectors read emotion, and how far is that more than words?"""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,7 @@ def validate(
     experiment = configured(config, model=model, overrides=overrides or ())
     _refuse_few_layers(experiment)
     corpus = corpus_for(experiment)
-    material = restricted(
+    material, dropped = restricted(
         Material(
             corpus=corpus,
             further=load_held_out(held_out),
@@ -81,7 +82,9 @@ def validate(
             severity=load_severity(severity),
         )
     )
-    rated = _norms(norms)
+    for line in dropped:
+        note(line)
+    rated = _norms(norms, corpus.emotions)
     if not label_stories(corpus).can_be_held_out:
         raise UsageError(
             "validation leaves topics out, and an emotion has stories on fewer than three",
@@ -112,12 +115,13 @@ def _refuse_few_layers(experiment: ExperimentConfig) -> None:
         )
 
 
-def _norms(path: Path | None) -> dict[str, tuple[float, float]] | None:
+def _norms(path: Path | None, emotions: Sequence[str]) -> dict[str, tuple[float, float]] | None:
+    """Ratings of the corpus' emotions, checked before anything long begins."""
     if path is None:
         return None
     from emoctl.analysis.validation.geometry import read_norms
 
-    return read_norms(path)
+    return read_norms(path, emotions)
 
 
 def _show_plan(material: "Material", *, json: bool) -> None:
@@ -189,13 +193,14 @@ def _report(
     from emoctl.analysis.validation.frames import validate as analysed
     from emoctl.report.validation_folder import write_validation
     from emoctl.stories.labels import label_stories
-    from emoctl.stories.words_alone import read_words_alone
+    from emoctl.stories.words_alone import read_further_words, read_words_alone
     from emoctl.vectors.validation.measurements import Reader
 
     note("words alone: learning from the words of the stories, on the same folds")
-    alone = read_words_alone(label_stories(material.corpus).stories)
-    words = Reader("words alone", alone.scores, alone.own)
-    found = analysed(measured, material, words, norms)
+    stories = label_stories(material.corpus).stories
+    alone, further = read_words_alone(stories), read_further_words(stories, material.further)
+    words, further_words = (Reader("words alone", w.scores, w.own) for w in (alone, further))
+    found = analysed(measured, material, words, further_words, norms)
     folder = _folder(experiment, loaded, material, measured, out_folder)
     note("drawing")
     write_validation(folder, found, _about(loaded, material))

@@ -18,15 +18,19 @@ TASKS = {
     "cluster": "the published cluster",
 }
 NULLS = ("shuffled labels",)
-POSITIONS = {"before response": "last prompt token", "over message": "mean over the message"}
+POSITIONS = {
+    "before response": "before response: the last token of the prompt",
+    "over message": "over message: the mean of its tokens",
+}
 
 
 def charts_of(found: Validation) -> Iterator[tuple[str, Any]]:
     """Name → chart, in the order in which a reader wants them."""
     yield "readers", readers_chart(found)
     yield "layers", layers_chart(found)
-    yield "pca", pca_chart(found)
-    yield "clusters", clusters_chart(found)
+    if found.geometry.components.shape[1] > 1:
+        yield "pca", pca_chart(found)
+        yield "clusters", clusters_chart(found)
     yield "cosines", cosines_chart(found)
     yield "emotions", emotions_chart(found)
     yield "growth", growth_chart(found)
@@ -57,6 +61,11 @@ def _inert(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
     for column in columns:
         shown[column] = shown[column].map(inert_terminal)
     return shown
+
+
+def _all_rows(frame: pd.DataFrame) -> alt.Data:
+    """A table as plain values: a frame may have no more than 5,000 rows."""
+    return alt.Data(values=frame.to_dict("records"))
 
 
 def readers_chart(found: Validation) -> Any:
@@ -102,8 +111,8 @@ def layers_chart(found: Validation) -> Any:
         "top5": "top-5",
         "cluster": "cluster",
         "reliability": "reliability (split halves)",
-        "implicit_top3_over_message": "messages, top-3",
-        "valence_axis_auc": "pleasant against unpleasant (AUC)",
+        "implicit_top3_over_message": "messages, top-3 over message",
+        "valence_axis_auc": "valence axis, AUC",
     }
     frame = found.frames["layers"].rename(columns=names)
     shown = [name for name in names.values() if frame[name].notna().any()]
@@ -112,7 +121,9 @@ def layers_chart(found: Validation) -> Any:
         alt.Chart(long)
         .mark_line(point=alt.OverlayMarkDef(size=18), strokeWidth=2)
         .encode(
-            x=alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, grid=False)),
+            x=alt.X(
+                "layer:Q", axis=alt.Axis(tickMinStep=1, grid=False), scale=alt.Scale(nice=False)
+            ),
             y=alt.Y("value:Q", title="share, or correlation", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("measure:N", title=None, sort=shown).scale(range=list(PALETTE)),
         )
@@ -222,15 +233,12 @@ def clusters_chart(found: Validation) -> Any:
 
 def cosines_chart(found: Validation) -> Any:
     """Every pair of emotions, neighbours together."""
-    frame = _inert(found.frames["cosines"], "emotion")
+    long = _inert(found.frames["cosines"], "emotion", "other")
     order = [inert_terminal(e) for e in found.geometry.emotions]
-    frame.columns = pd.Index(["emotion", *order])
-    long = frame.melt("emotion", order, "other", "cosine")
     size = max(8 * len(order), 300)
     axis = alt.Axis(labelFontSize=7, labelOverlap=False, ticks=False, domain=False)
-    cells = alt.Data(values=long.to_dict("records"))  # as values: a frame may have 5,000 rows
     chart = (
-        alt.Chart(cells)
+        alt.Chart(_all_rows(long))
         .mark_rect()
         .encode(
             x=alt.X("other:N", sort=order, title=None, axis=axis),
@@ -282,9 +290,10 @@ def emotions_chart(found: Validation) -> Any:
 
 def growth_chart(found: Validation) -> Any:
     """Accuracy by the stories that each vector is made from."""
-    frame = found.frames["growth"]
+    grown = found.frames["growth"]
+    frame = grown[grown["reader"] == "emotion vectors"]
     base = alt.Chart(frame).encode(
-        x=alt.X("n_topics:Q", title="stories an emotion", axis=alt.Axis(tickMinStep=2)),
+        x=alt.X("n_topics:Q", title="topics", axis=alt.Axis(tickMinStep=2)),
         color=alt.Color("task:N", title=None).scale(range=list(PALETTE[:2])),
     )
     chart = alt.layer(
@@ -296,31 +305,31 @@ def growth_chart(found: Validation) -> Any:
     n = int(frame["n_stories"].iloc[0])
     return _dressed(
         chart,
-        "More stories, better vectors",
-        f"{n} further stories on topics that no vector has seen, "
-        f"among {int(frame['n_emotions'].iloc[0])} emotions",
+        "Accuracy by the topics that vectors are made from",
+        f"{n} further stories on other topics, among {int(frame['n_emotions'].iloc[0])} emotions; "
+        "bands: 95 %, over emotions",
     )
 
 
 def implicit_chart(found: Validation) -> Any:
     """What the vectors read in messages that do not name their writer's feeling."""
     frame = found.frames["implicit_confusion"]
-    emotions = [c for c in frame.columns if c not in ("position", "writer")]
-    long = frame.melt(["position", "writer"], emotions, "vector", "cosine")
-    long = _inert(long, "writer", "vector")
+    emotions = list(dict.fromkeys(frame["writer"]))
+    long = _inert(frame, "writer", "vector")
+    reach = float(long["cosine"].abs().max())
     summary = found.frames["implicit_summary"]
     panels = []
     for position, label in POSITIONS.items():
         top3 = summary[(summary["position"] == position) & (summary["k"] == 3)].iloc[0]
         order = [inert_terminal(e) for e in emotions]
         panels.append(
-            alt.Chart(long[long["position"] == position])
+            alt.Chart(_all_rows(long[long["position"] == position]))
             .mark_rect()
             .encode(
                 x=alt.X("vector:N", sort=order, axis=alt.Axis(labelOverlap=False)),
                 y=alt.Y("writer:N", sort=order, title="writer feels"),
                 color=alt.Color("cosine:Q", title="centred cosine").scale(
-                    scheme="redblue", reverse=True, domainMid=0
+                    scheme="redblue", reverse=True, domain=[-reach, reach]
                 ),
             )
             .properties(
@@ -335,7 +344,7 @@ def implicit_chart(found: Validation) -> Any:
             )
         )
     return _dressed(
-        alt.hconcat(*panels).resolve_scale(color="independent"),
+        alt.hconcat(*panels),
         "Messages that do not say what their writer feels",
         "mean cosine of each emotion's messages with each vector, centred per vector",
     )
@@ -355,11 +364,16 @@ def intensity_chart(found: Validation) -> Any:
     )[["position", "name", "emotion", "kind", "value"]]
     long = _inert(long, "name", "emotion")
     long["position"] = long["position"].map(POSITIONS)
-    chart = (
+    zero = alt.Chart(long).mark_rule(color="#444").encode(x=alt.datum(0))
+    ticks = (
         alt.Chart(long)
         .mark_tick(thickness=2, height=14, opacity=0.75)
         .encode(
-            x=alt.X("value:Q", title="change of cosine in the expected direction"),
+            x=alt.X(
+                "value:Q",
+                title="change of cosine in the expected direction",
+                axis=alt.Axis(tickCount=7, labelFlush=False, labelOverlap=True),
+            ),
             y=alt.Y("kind:N", title=None, sort=["number that matters", "control", "severity pair"]),
             color=alt.Color("kind:N", legend=None).scale(
                 domain=["number that matters", "control", "severity pair"],
@@ -367,6 +381,9 @@ def intensity_chart(found: Validation) -> Any:
             ),
             tooltip=["name:N", "emotion:N", alt.Tooltip("value:Q", format="+.4f")],
         )
+    )
+    chart = (
+        alt.layer(zero, ticks)
         .properties(width=620, height=90)
         .facet(row=alt.Row("position:N", title=None, header=alt.Header(labelOrient="top")))
     )

@@ -18,6 +18,15 @@ SCOPE = (
 )
 
 
+MOVES = {
+    "numbers": "move as they should",
+    "controls": "move the same way, of which half are expected",
+    "numbers above their controls": "move further that way than their controls",
+    "severity pairs": "move as they should",
+}
+"""What is counted of each kind, of which half are expected by luck."""
+
+
 @dataclass(frozen=True)
 class SmallTable:
     """A few rows of words, ready to be shown."""
@@ -53,8 +62,8 @@ def readers_shown(found: Validation) -> SmallTable:
 def sentences(found: Validation) -> Iterator[str]:
     """What this says, one finding a line."""
     frames = found.frames
-    layer = frames["layers"].iloc[found.layer]
-    chosen = frames["layers"].loc[frames["layers"]["chosen_by_folds"] > 0, "layer"]
+    layers = frames["layers"]
+    chosen = layers.loc[layers["chosen_by_folds"] > 0, "layer"]
     yield (
         f"layer: {found.recommended_layer} of 0–{found.n_layers - 1} is advised; folds chose "
         f"{', '.join(str(i) for i in chosen)}; what follows is at layer {found.layer}"
@@ -68,26 +77,13 @@ def sentences(found: Validation) -> Iterator[str]:
         f"{(whole < 0.5).sum()} of {len(whole)} below .50)"
     )
     halves = frames["halves"].set_index("task")
-    yield "vectors of one half of the topics, among those of the other half: " + ", ".join(
-        f"{task} {row.share:.2f} [{row.low:.2f}–{row.high:.2f}]" for task, row in halves.iterrows()
+    yield "vectors of half of the topics, among those of the other half: " + ", ".join(
+        f"{task} {row.share:.2f} (95 % of splits {row.low:.2f}–{row.high:.2f})"
+        for task, row in halves.iterrows()
     )
-    grown = frames["growth"]
-    for task in ("top-1", "top-5"):
-        here = grown[grown["task"] == task]
-        steps = ", ".join(f"{r.n_topics}: {r.share:.2f}" for r in here.itertuples())
-        yield (
-            f"further stories on other topics ({here['n_stories'].iloc[0]}), {task} by stories an "
-            f"emotion: {steps}"
-        )
+    yield from _further_sentences(frames["growth"])
     yield from _message_sentences(frames)
-    first = frames["explained"].iloc[0]
-    yield (
-        f"geometry: PC1 holds {first.share:.0%} of variance and separates pleasant from "
-        f"unpleasant clusters by AUC {first.auc_pleasant:.2f} (best of {len(frames['explained'])} "
-        f"components {layer.best_pc_auc:.2f}; an axis made without the emotion "
-        f"{layer.valence_axis_auc:.2f}); k-means against the published clusters: adjusted Rand "
-        f"{layer.rand_index:.2f}"
-    )
+    yield from _geometry_sentences(found)
     for row in frames["norms"].itertuples() if "norms" in frames else ():
         yield (
             f"norms: {row.component} and {row.rating} correlate by r {row.r:+.2f} "
@@ -96,24 +92,63 @@ def sentences(found: Validation) -> Iterator[str]:
     for layer_number, rows in frames["lens"].groupby("layer") if "lens" in frames else ():
         raw, contrast = rows["own_percentile"], rows["contrast_percentile"]
         yield (
-            f"logit lens at layer {layer_number}: the emotion's own word is in the top 1 % of the "
-            f"vocabulary for {(raw >= 0.99).sum()} of {len(rows)}, and for "
-            f"{(contrast >= 0.99).sum()} against the other emotions"
+            f"logit lens at layer {layer_number}: the first token of the emotion's own word is in "
+            f"the top 1 % of the vocabulary for {(raw >= 0.99).sum()} of {len(rows)}, and for "
+            f"{(contrast >= 0.99).sum()} against the other emotions (by luck "
+            f"{0.01 * len(rows):.1f})"
+        )
+
+
+def _further_sentences(grown: pd.DataFrame) -> Iterator[str]:
+    vectors = grown[grown["reader"] == "emotion vectors"]
+    words = grown[grown["reader"] == "words alone"].set_index("task")
+    for task in ("top-1", "top-5"):
+        here = vectors[vectors["task"] == task]
+        last, alone = here.iloc[-1], words.loc[task]
+        fewer = ", ".join(f"{r.share:.2f} from {r.n_topics}" for r in here.iloc[:-1].itertuples())
+        yield (
+            f"further stories on other topics ({last.n_stories}), {task}: {last.share:.2f} "
+            f"[{last.low:.2f}–{last.high:.2f}] from {last.n_topics} topics"
+            f"{f' ({fewer})' if fewer else ''}; words alone {alone.share:.2f} "
+            f"[{alone.low:.2f}–{alone.high:.2f}]"
         )
 
 
 def _message_sentences(frames: dict[str, pd.DataFrame]) -> Iterator[str]:
+    layers = frames["layers"]
     for row in frames["implicit_summary"].itertuples():
         if row.k == 3:
+            curve = layers[f"implicit_top3_{str(row.position).replace(' ', '_')}"]
             yield (
                 f"implicit messages, {row.position}: top-3 {row.share:.2f} "
-                f"[{row.low:.2f}–{row.high:.2f}] of {row.n}; shuffled {row.shuffled:.2f} "
-                f"[{row.shuffled_low:.2f}–{row.shuffled_high:.2f}], p {row.p:.2g}"
+                f"[{row.low:.2f}–{row.high:.2f}] of {row.n}; layer 0 {curve.iloc[0]:.2f}, labels "
+                f"dealt out anew {row.shuffled:.2f} [{row.shuffled_low:.2f}–"
+                f"{row.shuffled_high:.2f}], p ≤ {row.p:.2g}"
             )
     for row in frames["slopes"].itertuples():
         yield (
-            f"{row.kind}, {row.position}: {row.right} of {row.n} move as they should "
-            f"[{row.low:.2f}–{row.high:.2f}], p {row.p:.2g}"
+            f"{row.kind}, {row.position}: {row.right} of {row.n} {MOVES[str(row.kind)]} "
+            f"[{row.low:.2f}–{row.high:.2f}], one-sided p {row.p:.2g}"
+        )
+
+
+def _geometry_sentences(found: Validation) -> Iterator[str]:
+    layer, explained = found.frames["layers"].iloc[found.layer], found.frames["explained"]
+    first = explained.iloc[0]
+    known = first.auc_pleasant == first.auc_pleasant
+    yield f"geometry: PC1 holds {first.share:.0%} of variance" + (
+        f" and sets pleasant clusters apart from unpleasant ones by AUC {first.auc_pleasant:.2f} "
+        f"(by luck up to {first.auc_by_luck:.2f}); best of {len(explained)} components "
+        f"{layer.best_pc_auc:.2f} (up to {first.best_auc_by_luck:.2f}); an axis made without the "
+        f"emotion {layer.valence_axis_auc:.2f}, at layer 0 "
+        f"{found.frames['layers']['valence_axis_auc'].iloc[0]:.2f}"
+        if known
+        else ""
+    )
+    if layer.rand_index == layer.rand_index:
+        yield (
+            "geometry: k-means agrees with the published clusters by an adjusted Rand index of "
+            f"{layer.rand_index:.2f} (0 by luck)"
         )
 
 

@@ -114,9 +114,13 @@ class RunFolder:
         Raises:
             StoreError: the disk is full, or the folder is not to be written to.
         """
+        self.write_bytes_atomic(path, text.encode("utf-8"))
+
+    def write_bytes_atomic(self, path: Path, content: bytes) -> None:
+        """As `write_text_atomic`, for what is no text."""
         try:
             path.parent.mkdir(exist_ok=True)
-            _replace(path, text)
+            _replace(path, content)
         except OSError as e:
             raise disk_error(path, e) from e
 
@@ -194,13 +198,11 @@ class RunFolder:
         )
 
 
-def _replace(path: Path, text: str) -> None:
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=".new-", delete=False
-    ) as new:
+def _replace(path: Path, content: bytes) -> None:
+    with NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as new:
         made = Path(new.name)
         try:
-            new.write(text)
+            new.write(content)
             new.flush()
             os.fsync(new.fileno())
         except BaseException:

@@ -19,6 +19,8 @@ def find_copies(texts: Iterable[Story | NeutralText]) -> Iterator[Finding]:
     holders: dict[tuple[str, ...], list[int]] = {}
     for text in texts:
         words = tuple(WORD.findall(text.text.casefold()))
+        if not words:  # figures and signs alone are compared by nothing here
+            continue
         if words in exact:
             said = f"is the same text as {place(exact[words])}"
             yield finding_in("duplicate", text, words[:SHINGLE], said)
@@ -28,13 +30,16 @@ def find_copies(texts: Iterable[Story | NeutralText]) -> Iterator[Finding]:
             words[i : i + SHINGLE] for i in range(max(1, len(words) - SHINGLE + 1))
         )
         shared = Counter(i for shingle in shingles for i in holders.get(shingle, ()))
-        for index, n_shared in shared.most_common(1):
+        nearest = max(
+            ((n / (len(shingles) + len(kept[i][1]) - n), -i) for i, n in shared.items()),
+            default=(0.0, 0),
+        )
+        similarity, index = nearest[0], -nearest[1]
+        if similarity >= NEAR:
             other, other_shingles = kept[index]
-            similarity = n_shared / (len(shingles) + len(other_shingles) - n_shared)
-            if similarity >= NEAR:
-                first = min(shingles & other_shingles)
-                said = f"shares {similarity:.0%} of its 5-word sequences with {place(other)}"
-                yield finding_in("near-duplicate", text, first, said)
+            first = min(shingles & other_shingles)
+            said = f"shares {similarity:.0%} of its 5-word sequences with {place(other)}"
+            yield finding_in("near-duplicate", text, first, said)
         for shingle in shingles:
             holders.setdefault(shingle, []).append(len(kept))
         kept.append((text, shingles))

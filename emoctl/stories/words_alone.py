@@ -6,6 +6,7 @@ language model; a model's accuracy means something by how much it is higher, on 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ class WordScores:
     def top(self, k: int) -> float:
         """Share of stories whose own emotion is among the first `k`."""
         mine = self.scores[np.arange(len(self.own)), self.own]
-        return float(((self.scores > mine[:, None]).sum(1) < k).mean())
+        return float(((self.scores >= mine[:, None]).sum(1) <= k).mean())
 
 
 def read_words_alone(stories: Sequence[Story]) -> WordScores:
@@ -42,8 +43,7 @@ def read_words_alone(stories: Sequence[Story]) -> WordScores:
     Raises:
         StoriesError: fewer than two topics, or an emotion whose stories share one topic.
     """
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.feature_extraction.text import CountVectorizer
 
     emotions = sorted({s.emotion for s in stories})
     own = np.array([emotions.index(s.emotion) for s in stories])
@@ -53,12 +53,39 @@ def read_words_alone(stories: Sequence[Story]) -> WordScores:
     for topic in sorted(set(topics)):
         held = topics == topic
         _check_all_left(own[~held], emotions, str(topic))
-        weigh = TfidfTransformer(sublinear_tf=True).fit(counts[~held])
-        wanted = np.eye(len(emotions))[own[~held]]
-        base = wanted.mean(0)
-        learnt = KernelRidge(alpha=RIDGE).fit(weigh.transform(counts[~held]), wanted - base)
-        scores[held] = learnt.predict(weigh.transform(counts[held])) + base
+        scores[held] = _scores(counts[~held], own[~held], counts[held], len(emotions))
     return WordScores(scores, own)
+
+
+def read_further_words(stories: Sequence[Story], further: Sequence[Story]) -> WordScores:
+    """Learn emotions from the words of all `stories`, and score stories on other topics.
+
+    Every emotion of `further` must be one of `stories`.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    emotions = sorted({s.emotion for s in stories})
+    own = np.array([emotions.index(s.emotion) for s in stories])
+    counting = CountVectorizer(ngram_range=(1, 2)).fit([s.text for s in stories])
+    learnt, told = (counting.transform([s.text for s in part]) for part in (stories, further))
+    return WordScores(
+        _scores(learnt, own, told, len(emotions)),
+        np.array([emotions.index(s.emotion) for s in further]),
+    )
+
+
+def _scores(
+    counts: Any, own: npt.NDArray[np.int64], tested: Any, n_emotions: int
+) -> npt.NDArray[np.float32]:
+    """Ridge regression from tf-idf weights to one column an emotion."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.kernel_ridge import KernelRidge
+
+    weigh = TfidfTransformer(sublinear_tf=True).fit(counts)
+    wanted = np.eye(n_emotions)[own]
+    base = wanted.mean(0)
+    learnt = KernelRidge(alpha=RIDGE).fit(weigh.transform(counts), wanted - base)
+    return np.asarray(learnt.predict(weigh.transform(tested)) + base, dtype=np.float32)
 
 
 def _check_all_left(left: npt.NDArray[np.int64], emotions: Sequence[str], topic: str) -> None:

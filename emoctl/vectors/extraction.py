@@ -165,13 +165,17 @@ def _held_out(
     halves = split_half_cosines(activations, labels, topics, basis)
     nested = ranks_of(scores.nested, scores.own)
     names = layers or tuple(range(activations.shape[1]))
+    reliability, advised = None, None
+    if halves is not None:
+        reliability = tuple(halves.mean(0).median(0).values.tolist())
+        advised = names[recommend_layer(scores.by_layer(), len(stories.stories), halves)]
     return HeldOut(
         by_layer=scores.by_layer(),
         nested=float((nested == 0).float().mean()),
         nested_top5=float((nested < 5).float().mean()),
         chosen_layers=tuple(names[i] for i in scores.chosen_layers),
-        split_half=tuple(halves.mean(0).median(0).values.tolist()),
-        recommended_layer=names[recommend_layer(scores.by_layer(), len(stories.stories), halves)],
+        split_half=reliability,
+        recommended_layer=advised,
         n_stories=len(stories.stories),
         n_classes=len(stories.emotions),
     )

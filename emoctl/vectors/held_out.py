@@ -50,9 +50,10 @@ class HeldOutScores:
 def ranks_of(
     scores: Float[Tensor, "stories emotions"], own: Int[Tensor, " stories"]
 ) -> Int[Tensor, " stories"]:
-    """How many emotions score higher than a story's own: 0 where its own is nearest."""
+    """How many emotions score at least as high as a story's own: 0 where its own is nearest. A
+    tie counts against it, so that scores that are all equal are never right."""
     mine = scores.gather(1, own[:, None])
-    return (scores > mine).sum(1)
+    return (scores >= mine).sum(1) - 1
 
 
 def held_out_scores(
@@ -99,6 +100,7 @@ class TopicFolds:
         sums = torch.zeros(self.n_emotions * self.n_topics, at_layer.shape[1], dtype=torch.float64)
         self.sums = sums.index_add_(0, cells, at_layer.double()).view(*shape, -1)
         self.counts = torch.bincount(cells, minlength=len(sums)).view(shape)
+        self.all_sums, self.all_counts = self.sums.sum(1), self.counts.sum(1)
 
     def scores(
         self, left_out: Sequence[int], tested: Bool[Tensor, " stories"]
@@ -108,8 +110,7 @@ class TopicFolds:
         Raises:
             ValueError: an emotion has no story then.
         """
-        kept = [topic for topic in range(self.n_topics) if topic not in left_out]
-        means = self._means(kept)
+        means = self._means(self.all_counts, self.all_sums, list(left_out))
         centre = means.mean(0)
         vectors = self._without_neutral(means - centre)
         stories = self._without_neutral(self.at_layer[tested] - centre)
@@ -121,8 +122,13 @@ class TopicFolds:
         Raises:
             ValueError: an emotion has no story there.
         """
-        means = self._means(kept)
+        counts, sums = self.counts[:, list(kept)].sum(1), self.sums[:, list(kept)].sum(1)
+        means = self._means(counts, sums, [])
         return self._without_neutral(means - means.mean(0))
+
+    def held_by(self, kept: Sequence[int]) -> Bool[Tensor, " emotions"]:
+        """Which emotions have a story on one of these topics."""
+        return self.counts[:, list(kept)].sum(1) > 0
 
     def outer_scores(self) -> Float[Tensor, "stories emotions"]:
         """Every story's scores, with its own topic left out."""
@@ -143,12 +149,17 @@ class TopicFolds:
                 right[outer] += int((ranks[here == inner] == 0).sum())
         return right
 
-    def _means(self, kept: Sequence[int]) -> Float[Tensor, "emotions d_model"]:
-        topics = list(kept)
-        counts = self.counts[:, topics].sum(1)
+    def _means(
+        self,
+        counts: Int[Tensor, " emotions"],
+        sums: Float[Tensor, "emotions d_model"],
+        left_out: list[int],
+    ) -> Float[Tensor, "emotions d_model"]:
+        counts = counts - self.counts[:, left_out].sum(1)
         if (counts == 0).any():
             raise ValueError(f"emotion {int((counts == 0).nonzero()[0, 0])} has no story")
-        return (self.sums[:, topics].sum(1) / counts[:, None]).float()
+        sums = sums - self.sums[:, left_out].sum(1)
+        return (sums / counts[:, None]).float()
 
     def _without_neutral(self, rows: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
         return rows - rows @ self.components.T @ self.components

@@ -33,8 +33,8 @@ class HeldOut(BaseModel):
     """The same, with the layer chosen inside each fold."""
 
     nested_top5: float | None = None
-    """Share whose own emotion is among the five nearest. None, as the next two, in files of
-    earlier versions."""
+    """Share whose own emotion is among the five nearest. None in files of earlier versions, as
+    the next two are there, and where no halving of the topics leaves every emotion a story."""
 
     chosen_layers: tuple[int, ...]
     split_half: tuple[float, ...] | None = None

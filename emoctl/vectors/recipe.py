@@ -94,7 +94,10 @@ def _top(
     variance: float,
     n_components: int | None,
 ) -> tuple[Float[Tensor, "k d_model"], float]:
-    cumulative = spectrum.cumsum(0) / spectrum.sum()
+    total = spectrum.sum()
+    if not total > 0:  # nothing varies, so there is no direction in which it does
+        return rows[:0].float(), 0.0
+    cumulative = spectrum.cumsum(0) / total
     if n_components is not None:
         k = min(n_components, len(rows))
     elif variance == 0:

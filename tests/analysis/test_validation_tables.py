@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from emoctl.analysis.validation.emotions import spearman_brown
 from emoctl.analysis.validation.geometry import (
+    apart,
+    apart_by_luck,
     cluster_agreement,
     geometry,
     norms_table,
@@ -75,11 +77,11 @@ def test_an_interval_over_groups_is_wider_than_one_over_stories() -> None:
 
 
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=5, max_size=5), min_size=1, max_size=8))
-def test_ranks_count_what_scores_higher(rows: list[list[float]]) -> None:
+def test_ranks_count_what_scores_as_high(rows: list[list[float]]) -> None:
     scores = np.array(rows)
     own = np.arange(len(rows)) % 5
     for rank, row, mine in zip(ranks(scores, own), rows, own, strict=True):
-        assert rank == sum(value > row[mine] for value in row)
+        assert rank == sum(value >= row[mine] for value in row) - 1
 
 
 def test_spearman_brown() -> None:
@@ -139,12 +141,12 @@ def test_norms_correlate_with_the_component_that_holds_them(tmp_path: Path) -> N
     rows = "".join(f"{e},{9 if PLEASANT[e] else 1}.{k},{k}\n" for k, e in enumerate(PLEASANT))
     path.write_text("word,valence,arousal\n" + rows, encoding="utf-8")
     found = geometry(vectors(), EMOTIONS, PLEASANT)
-    table = norms_table(found, read_norms(path)).set_index(["component", "rating"])
+    table = norms_table(found, read_norms(path, EMOTIONS)).set_index(["component", "rating"])
     assert table.loc[("pc1", "valence")]["r"] > 0.95
     assert table.loc[("pc1", "valence")]["n"] == 5
     assert table.loc[("pc1", "valence")]["low"] < table.loc[("pc1", "valence")]["r"]
     with pytest.raises(StoriesError, match="1 of 6 emotions are in the file"):
-        norms_table(found, {"calm": (1.0, 2.0)})
+        read_norms(path, ("calm", *"abcde"))
 
 
 @pytest.mark.parametrize(
@@ -153,15 +155,16 @@ def test_norms_correlate_with_the_component_that_holds_them(tmp_path: Path) -> N
         ("word,valence\ncalm,1\n", "lacks the column 'arousal'"),
         ("word,valence,arousal\ncalm,high,2\n", ":2: valence and arousal must be numbers"),
         ("word,valence,arousal\ncalm,1\n", ":2: valence and arousal must be numbers"),
+        ("word,valence,arousal\ncalm,nan,1\n", ":2: valence and arousal must be numbers"),
     ],
 )
 def test_bad_norms_are_named(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "norms.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StoriesError, match=said):
-        read_norms(path)
+        read_norms(path, EMOTIONS)
     with pytest.raises(StoriesError, match="cannot be read"):
-        read_norms(tmp_path / "none.csv")
+        read_norms(tmp_path / "none.csv", EMOTIONS)
 
 
 def cosines_of(strength: float, n_each: int = 10) -> tuple[np.ndarray, list[str]]:
@@ -182,7 +185,7 @@ def test_implicit_messages_are_centred_per_vector() -> None:
     assert top1["p"] < 0.001
     assert top1["shuffled_high"] < 0.7
     assert np.argmax(made, 1).tolist() == [1] * 30, "control: without centring all say calm"
-    assert found.confusion.drop(columns="writer").to_numpy().argmax(1).tolist() == [0, 1, 2]
+    assert found.confusion.argmax(1).tolist() == [0, 1, 2]
     nothing = implicit_messages(*cosines_of(0.0), EMOTIONS, 0.95).summary.set_index("k").loc[1]
     assert nothing["shuffled_low"] <= nothing["share"] <= nothing["shuffled_high"], "control"
     assert nothing["p"] > 0.025
@@ -201,3 +204,15 @@ def test_a_sign_test_says_how_many_and_by_what_luck() -> None:
     assert found["p"] == pytest.approx(11 / 1024)
     assert found["low"] < 0.9 < found["high"]
     assert sign_test([1.0, -1.0], 0.95)["p"] > 0.5
+
+
+def test_an_auc_has_its_luck_beside_it() -> None:
+    drawn = np.random.default_rng(2).normal(size=(60, 4))
+    names = tuple(f"e{k}" for k in range(60))
+    sides = {name: k % 2 == 0 for k, name in enumerate(names)}
+    first, best = apart_by_luck(drawn, names, sides)
+    assert 0.55 < first < best < 0.75
+    assert apart(0.2) == 0.8
+    planted = np.column_stack([[1.0 if sides[n] else -1.0 for n in names], drawn[:, 1]])
+    assert apart(separation(planted[:, 0], names, sides)) > first
+    assert np.isnan(apart_by_luck(drawn, names, {})[0])

@@ -31,7 +31,9 @@ def place(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     neutral = [{"topic": f"kettle {k}", "text": f"Number {k}. {NEUTRAL}"} for k in range(4)]
     lines(folder / "n.jsonl", neutral)
     further = [
-        {**r, "topic": f"new {k}"} for k, r in enumerate(tiny.stories(EMOTIONS)) if k % 3 == 0
+        {**r, "topic": f"new {k}", "text": f"Now. {r['text']}"}
+        for k, r in enumerate(tiny.stories(EMOTIONS))
+        if k % 3 == 0
     ]
     lines(folder / "h.jsonl", [dict(r) for r in further])
     messages = [{"emotion": e, "text": f"I saw {n} gulls {e[:2]}"} for e in EMOTIONS for n in "23"]

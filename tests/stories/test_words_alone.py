@@ -7,7 +7,7 @@ from emoctl.errors import StoriesError
 from emoctl.stories import Story
 from emoctl.stories.corpus import Corpus
 from emoctl.stories.labels import label_stories
-from emoctl.stories.words_alone import read_words_alone
+from emoctl.stories.words_alone import read_further_words, read_words_alone
 
 EMOTIONS, TOPICS = ("calm", "glad", "mad", "sad"), tuple(f"topic {k}" for k in range(6))
 
@@ -39,6 +39,12 @@ def test_words_of_the_left_out_topic_alone_tell_nothing() -> None:
         for s in stories(telling=False)
     ]
     assert read_words_alone(made).top(1) < 0.6
+
+
+def test_further_stories_are_read_with_all_topics() -> None:
+    further = [Story(e, "new", f"w1 w2 {e}ish") for e in EMOTIONS]
+    assert read_further_words(stories(telling=True), further).top(1) == 1.0
+    assert read_further_words(stories(telling=False), further).top(1) < 1.0, "control"
 
 
 def test_an_emotion_of_one_topic_is_refused() -> None:

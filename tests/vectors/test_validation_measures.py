@@ -7,7 +7,7 @@ import torch
 from toys import toy_corpus, toy_model, words
 
 from emoctl.config.schema import RecipeConfig
-from emoctl.errors import ModelError, StoriesError
+from emoctl.errors import ModelError, StoriesError, VectorError
 from emoctl.models.prompts import render
 from emoctl.scenarios.scenario import Message
 from emoctl.stories import Story
@@ -257,11 +257,75 @@ def test_a_validation_is_of_the_vectors_that_extraction_makes(tmp_path_factory) 
     assert held.chosen_layers == found.chosen_layers
 
 
-def test_material_of_other_emotions_is_left_out_and_said_when_none_is_left() -> None:
+def test_material_of_other_emotions_is_left_out_and_said() -> None:
     whole = material()
+    assert restricted(whole) == (whole, ())
     alien = replace(whole, implicit=(*whole.implicit, ImplicitMessage(emotion="odd", text="w5")))
-    assert restricted(alien) == whole
+    assert restricted(alien) == (whole, ("the corpus lacks odd: 1 × implicit message left out",))
     assert alien.spans["numbers"] == slice(4, 7)
     none = replace(whole, severity=(whole.severity[0].model_copy(update={"emotion": "odd"}),))
     with pytest.raises(StoriesError, match="no severity pair is of an emotion of the corpus"):
         restricted(none)
+
+
+@pytest.mark.parametrize("change", [{"topic": "topic 1"}, {"text": None}])
+def test_a_story_that_vectors_are_made_from_is_none_to_try_them_on(
+    change: dict[str, str | None],
+) -> None:
+    whole = material()
+    known = (
+        {**change} if change.get("text", "") is not None else {"text": whole.corpus.stories[0].text}
+    )
+    seen = replace(whole, further=(replace(whole.further[0], **known), *whole.further[1:]))
+    with pytest.raises(StoriesError, match="is in the corpus, or on a topic of it"):
+        restricted(seen)
+
+
+def test_an_uneven_corpus_says_what_it_cannot_say(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An emotion on half of the topics: some halvings leave it out; on two sides, none may be
+    left."""
+    whole = toy_corpus(8)
+    few = tuple(
+        s
+        for s in whole.stories
+        if s.emotion != "calm" or s.topic in ("topic 0", "topic 1", "topic 2")
+    )
+    made = extract(
+        toy_model(), replace(whole, stories=few), RECIPE, tmp_path_factory.mktemp("v") / "v"
+    )
+    held = made.provenance.held_out
+    assert held is not None
+    assert held.split_half is not None
+    assert len(held.split_half) == 4
+    assert held.recommended_layer is not None
+
+
+def test_draws_that_leave_an_emotion_without_a_story_are_left_out() -> None:
+    made = planted(n_layers=1)[:, 0]
+    kept = [i for i, (e, t) in enumerate(zip(LABELS, TOPICS, strict=True)) if e or t < 2]
+    labels, topics = [LABELS[i] for i in kept], [TOPICS[i] for i in kept]
+    basis = NeutralBasis((torch.zeros(0, D_MODEL),), (0.0,))
+    grown = read_with_fewer(made[kept], labels, topics, basis, made[:3], [0, 0, 0], (1, 6), 12, 1)
+    assert grown[0].n_topics == 1
+    assert 0 < len(grown[0].ranks) < 12
+    assert len(grown[1].ranks) == 1
+
+
+def test_activations_that_are_not_finite_are_refused_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from emoctl.models.cache import cache_root
+    from emoctl.vectors import kept as kept_module
+
+    broken = torch.full((1, 4, 32), float("inf"))
+    monkeypatch.setattr(kept_module, "text_means", lambda *_args, **_keys: broken)
+    with pytest.raises(VectorError, match="not finite"):
+        kept_module.kept_text_means(toy_model(), [words(20, seed=1)], 8)
+    assert not list(cache_root().rglob("*.safetensors"))
+
+
+def test_scores_that_are_all_equal_are_never_right() -> None:
+    from emoctl.vectors.held_out import ranks_of
+
+    assert ranks_of(torch.zeros(3, 5), torch.tensor([0, 1, 4])).tolist() == [4, 4, 4]
+    assert ranks_of(torch.eye(3), torch.arange(3)).tolist() == [0, 0, 0]

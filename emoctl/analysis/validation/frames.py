@@ -14,6 +14,8 @@ from emoctl.analysis.validation.emotions import (
 )
 from emoctl.analysis.validation.geometry import (
     Geometry,
+    apart,
+    apart_by_luck,
     cluster_agreement,
     geometry,
     norms_table,
@@ -29,7 +31,7 @@ from emoctl.analysis.validation.messages import (
     sign_test,
     slopes,
 )
-from emoctl.analysis.validation.readers import reader_table, resampled
+from emoctl.analysis.validation.readers import ranks, reader_table, resampled
 from emoctl.stories.clusters import POSITIVE, TWELVE, published_clusters
 from emoctl.vectors.validation.material import Material
 from emoctl.vectors.validation.measurements import Measurements, Reader
@@ -52,9 +54,14 @@ class Validation:
 
 
 def validate(
-    found: Measurements, material: Material, words: Reader, norms: Norms | None
+    found: Measurements,
+    material: Material,
+    words: Reader,
+    further_words: Reader,
+    norms: Norms | None,
 ) -> Validation:
-    """Tables, intervals and tests of one validation.
+    """Tables, intervals and tests of one validation. `words` and `further_words` are what words
+    alone say of left-out and of further stories.
 
     Raises:
         StoriesError: the norms hold too few of the emotions.
@@ -64,11 +71,10 @@ def validate(
     unit = unit_rows(found.vectors[:, found.layer].astype(np.float64))
     shape = geometry(found.vectors[:, found.layer], found.emotions, pleasant)
     axis = dict(zip(found.emotions, valence_axis(unit, found.emotions, pleasant), strict=True))
+    luck = apart_by_luck(shape.components, shape.emotions, pleasant)
     _, kmeans = cluster_agreement(unit, found.emotions, clusters)
     pca = pca_table(shape, clusters, pleasant, np.array([axis[e] for e in shape.emotions]))
     pca["kmeans"] = [int(kmeans[found.emotions.index(e)]) for e in shape.emotions]
-    cosines = pd.DataFrame(shape.cosines, columns=pd.Index(shape.emotions))
-    cosines.insert(0, "emotion", shape.emotions)
     frames = {
         "readers": reader_table(
             _all_readers(found, words), found.emotions, clusters, TWELVE, CONFIDENCE
@@ -76,19 +82,21 @@ def validate(
         "layers": _layers(found, material, clusters, pleasant),
         "emotions": emotion_table(found, clusters),
         "halves": halves_table(found, clusters),
-        "growth": _growth(found, material),
+        "growth": _growth(found, material, further_words),
         "pca": pca,
         "explained": pd.DataFrame(
             {
                 "component": [f"pc{k + 1}" for k in range(len(shape.explained))],
                 "share": shape.explained,
                 "auc_pleasant": [
-                    separation(shape.components[:, k], shape.emotions, pleasant)
+                    apart(separation(shape.components[:, k], shape.emotions, pleasant))
                     for k in range(len(shape.explained))
                 ],
+                "auc_by_luck": luck[0],
+                "best_auc_by_luck": luck[1],
             }
         ),
-        "cosines": cosines,
+        "cosines": _pairs(shape.emotions, shape.emotions, shape.cosines, ("emotion", "other")),
         **_messages(found, material),
     }
     if found.lens:
@@ -138,8 +146,8 @@ def _layers(
             "split_half": float(np.median(half)),
             "reliability": float(np.median(spearman_brown(half))),
             "pc1_share": float(explained[0]),
-            "pc1_auc": max(aucs[0], 1 - aucs[0]),
-            "best_pc_auc": max(max(a, 1 - a) for a in aucs),
+            "pc1_auc": apart(aucs[0]),
+            "best_pc_auc": max(map(apart, aucs)),
             "valence_axis_auc": separation(axis, found.emotions, pleasant),
             "rand_index": cluster_agreement(unit, found.emotions, clusters)[0],
             "chosen_by_folds": found.chosen_layers.count(layer),
@@ -151,23 +159,41 @@ def _layers(
     return pd.DataFrame(rows)
 
 
-def _growth(found: Measurements, material: Material) -> pd.DataFrame:
-    """How many further stories are read rightly, by the topics that vectors were made from."""
+def _pairs(
+    rows: Sequence[str], columns: Sequence[str], values: np.ndarray, names: tuple[str, str]
+) -> pd.DataFrame:
+    """A matrix as one row a pair: a column may be called anything then."""
+    return pd.DataFrame(
+        {
+            names[0]: [row for row in rows for _ in columns],
+            names[1]: [column for _ in rows for column in columns],
+            "cosine": values.reshape(-1),
+        }
+    )
+
+
+def _growth(found: Measurements, material: Material, words: Reader) -> pd.DataFrame:
+    """How many further stories are read rightly, by the topics that vectors were made from; and
+    what words alone read in them."""
     own = np.array([found.emotions.index(s.emotion) for s in material.further])
+    everything = max(grown.n_topics for grown in found.growth)
+    readers = [("emotion vectors", g.n_topics, g.ranks) for g in found.growth]
+    readers.append(("words alone", everything, ranks(words.scores, words.own)[None]))
     rows = []
-    for grown in found.growth:
+    for reader, n_topics, rank in readers:
         for task, k in (("top-1", 1), ("top-5", 5)):
-            right = (grown.ranks < k).mean(0)
+            right = (rank < k).mean(0)
             low, high = resampled(right, own, CONFIDENCE)
             rows.append(
                 {
-                    "n_topics": grown.n_topics,
+                    "reader": reader,
+                    "n_topics": n_topics,
                     "task": task,
                     "share": float(right.mean()),
                     "low": low,
                     "high": high,
                     "n_stories": len(own),
-                    "n_draws": len(grown.ranks),
+                    "n_draws": len(rank),
                     "n_emotions": len(found.emotions),
                 }
             )
@@ -185,7 +211,9 @@ def _messages(found: Measurements, material: Material) -> dict[str, pd.DataFrame
         severity = _severity(at_layer["pairs"], found, material)
         made = {
             "implicit": implicit.table,
-            "implicit_confusion": implicit.confusion,
+            "implicit_confusion": _pairs(
+                implicit.emotions, implicit.emotions, implicit.confusion, ("writer", "vector")
+            ),
             "implicit_summary": implicit.summary,
             "intensity": intensity,
             "severity": severity,
@@ -217,7 +245,7 @@ def _intensity(
                 "control_slope": flat,
                 "control_rho": flat_rho,
                 "right": slope > 0,
-                "beyond_control": slope > abs(flat),
+                "above_control": slope > flat,
             }
         )
     return pd.DataFrame(rows)
@@ -244,7 +272,7 @@ def _sign_tests(intensity: pd.DataFrame, severity: pd.DataFrame) -> pd.DataFrame
     kinds: dict[str, Sequence[float]] = {
         "numbers": intensity["slope"].tolist(),
         "controls": intensity["control_slope"].tolist(),
-        "numbers beyond controls": (intensity["slope"] - intensity["control_slope"].abs()).tolist(),
+        "numbers above their controls": (intensity["slope"] - intensity["control_slope"]).tolist(),
         "severity pairs": severity["change"].tolist(),
     }
     return pd.DataFrame({"kind": k, **sign_test(v, CONFIDENCE)} for k, v in kinds.items())

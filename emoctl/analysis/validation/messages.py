@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from emoctl.analysis.intervals import wilson
-from emoctl.analysis.validation.readers import ranks
+from emoctl.analysis.validation.readers import ranks, resampled
 from emoctl.vectors.validation.measurements import Array
 
 N_SHUFFLES, SEED = 2000, 171
@@ -24,8 +24,9 @@ class Implicit(NamedTuple):
     table: pd.DataFrame
     """One row an emotion."""
 
-    confusion: pd.DataFrame
-    """Mean centred cosine of each emotion's messages (rows) with each vector (columns)."""
+    emotions: tuple[str, ...]
+    confusion: Array
+    """[writer's emotion, vector]: mean centred cosine of the messages."""
 
     summary: pd.DataFrame
     """One row a k: share of messages with their emotion among the k nearest, and chance."""
@@ -57,11 +58,10 @@ def implicit_messages(
         for i, emotion in enumerate(named)
     ]
     mean = np.stack([centred[index == i].mean(0) for i in range(len(named))])
-    confusion = pd.DataFrame(mean, columns=pd.Index(named))
-    confusion.insert(0, "writer", named)
     return Implicit(
         pd.DataFrame(rows),
-        confusion,
+        tuple(named),
+        mean,
         pd.DataFrame([_share(centred, index, k, confidence) for k in (1, 3)]),
     )
 
@@ -74,7 +74,7 @@ def _centred(cosines: Array, named: Sequence[str], emotions: Sequence[str]) -> A
 def _share(centred: Array, index: Array, k: int, confidence: float) -> dict[str, float]:
     """How often the right emotion is among the first k, beside labels dealt out anew."""
     right = ranks(centred, index) < k
-    low, high = wilson(int(right.sum()), len(right), confidence)
+    low, high = resampled(right.astype(float), index, confidence)
     generator = np.random.default_rng(SEED)
     dealt = [
         float((ranks(centred, generator.permutation(index)) < k).mean()) for _ in range(N_SHUFFLES)

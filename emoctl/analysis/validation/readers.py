@@ -63,9 +63,9 @@ def reader_table(
 
 
 def ranks(scores: Array, own: Array) -> Array:
-    """How many emotions score higher than a story's own."""
+    """How many emotions score at least as high as a story's own: a tie counts against it."""
     mine = scores[np.arange(len(own)), own]
-    return np.asarray((scores > mine[:, None]).sum(1))
+    return np.asarray((scores >= mine[:, None]).sum(1) - 1)
 
 
 def resampled(values: Array, groups: Array, confidence: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ go through the final norm and the unembedding, and what is listed are the tokens
 most. That reads a middle layer as if nothing came after it, and proves nothing about behaviour.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def read_logit_lens(
     contrast = (gain - gain.mean(0)) / gain.std(0, correction=0).clamp_min(1e-6)
     rows = []
     for index, emotion in enumerate(vectors.emotions):
-        own = encode(model.tokenizer, f" {emotion}", special=False)[0]
+        own = _first_token(model, emotion)
         up, down = _ends(model, gain[index], n_tokens)
         contrast_up, contrast_down = _ends(model, contrast[index], n_tokens)
         rows.append(
@@ -72,7 +73,8 @@ def _gains(model: LoadedModel, vectors: EmotionLayer) -> Float[Tensor, "emotions
     unembed, norm = model.module.get_output_embeddings(), _final_norm(model.module)
     added = vectors.neutral + vectors.mean_norm * normalize(vectors.vectors, dim=-1)
     both = torch.cat([vectors.neutral[None], added]).to(model.device, model.dtype)
-    logits = unembed(norm(both[None]))[0].float().cpu()
+    weight = unembed.weight.float()  # differences of half-precision logits would be ties
+    logits = (norm(both[None])[0].float() @ weight.T).cpu()
     return (logits[1:] - logits[0])[:, : len(model.tokenizer)]
 
 
@@ -87,8 +89,17 @@ def _ends(
     return told(gain.topk(n).indices), told((-gain).topk(n).indices)
 
 
-def _percentile(gain: Float[Tensor, " vocabulary"], token: int) -> float:
-    return float((gain < gain[token]).float().mean())
+def _first_token(model: LoadedModel, word: str) -> int | None:
+    """The first token of a word in the middle of a text; some tokenizers begin with a space of its
+    own, which says nothing. None where there is no other."""
+    for token in encode(model.tokenizer, f" {word}", special=False):
+        if model.tokenizer.decode([token]).strip():
+            return token
+    return None
+
+
+def _percentile(gain: Float[Tensor, " vocabulary"], token: int | None) -> float:
+    return math.nan if token is None else float((gain < gain[token]).float().mean())
 
 
 def _final_norm(module: Any) -> Any:

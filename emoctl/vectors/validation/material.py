@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from emoctl.errors import StoriesError
 from emoctl.stories import Corpus, Story
 from emoctl.stories.items import ImplicitMessage, IntensityTemplate, SeverityPair
+
+SPOKEN = {
+    "further": "story on another topic",
+    "implicit": "implicit message",
+    "intensity": "intensity template",
+    "severity": "severity pair",
+}
 
 
 @dataclass(frozen=True)
@@ -51,29 +59,45 @@ class Material:
         return spans
 
 
-def restricted(material: Material) -> Material:
-    """The same, without stories and messages of emotions that the corpus does not hold.
+def restricted(material: Material) -> tuple[Material, tuple[str, ...]]:
+    """The same, without stories and messages of emotions that the corpus does not hold; and what
+    was left out, a line each.
 
     Raises:
-        StoriesError: no story on another topic, or no message, is left.
+        StoriesError: a story to be tried on is in the corpus, or on a topic of it; or no story, or
+            no message, is left.
     """
+    _refuse_seen(material)
     held = set(material.corpus.emotions)
-    left = Material(
-        corpus=material.corpus,
-        further=tuple(s for s in material.further if s.emotion in held),
-        implicit=tuple(m for m in material.implicit if m.emotion in held),
-        intensity=tuple(t for t in material.intensity if t.emotion in held),
-        severity=tuple(p for p in material.severity if p.emotion in held),
-    )
-    for what, kept in (
-        ("story on another topic", left.further),
-        ("implicit message", left.implicit),
-        ("intensity template", left.intensity),
-        ("severity pair", left.severity),
-    ):
-        if not kept:
+    given: dict[str, tuple[Any, ...]] = {
+        "further": material.further,
+        "implicit": material.implicit,
+        "intensity": material.intensity,
+        "severity": material.severity,
+    }
+    left = {key: tuple(i for i in items if i.emotion in held) for key, items in given.items()}
+    dropped = []
+    for key, items in given.items():
+        if not left[key]:
             raise StoriesError(
-                f"validation: no {what} is of an emotion of the corpus",
+                f"validation: no {SPOKEN[key]} is of an emotion of the corpus",
                 hint="name files of your own: --held-out, --implicit, --intensity, --severity",
             )
-    return left
+        alien = sorted({i.emotion for i in items} - held)
+        if alien:
+            n = len(items) - len(left[key])
+            named = ", ".join(alien[:5]) + (", …" if len(alien) > 5 else "")
+            dropped.append(f"the corpus lacks {named}: {n} × {SPOKEN[key]} left out")
+    return Material(corpus=material.corpus, **left), tuple(dropped)
+
+
+def _refuse_seen(material: Material) -> None:
+    texts = {story.text for story in material.corpus.stories}
+    topics = set(material.corpus.topics)
+    for story in material.further:
+        if story.text in texts or story.topic in topics:
+            raise StoriesError(
+                f"--held-out: the story {story.emotion} / {story.topic} is in the corpus, or on a "
+                "topic of it",
+                hint="stories that vectors are tried on must be on other topics",
+            )

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoctl.config.schema import RecipeConfig
+from emoctl.errors import StoriesError
 from emoctl.models.loading import LoadedModel
 from emoctl.stories import Corpus
 from emoctl.stories.labels import LabelledStories, label_stories
@@ -27,7 +28,7 @@ from emoctl.vectors.recipe import (
     neutral_basis,
 )
 from emoctl.vectors.recommendation import recommend_layer
-from emoctl.vectors.reliability import halves, split_half_cosines
+from emoctl.vectors.reliability import split_half_cosines, usable_halves
 from emoctl.vectors.validation.growth import read_with_fewer
 from emoctl.vectors.validation.logit_lens import EmotionLayer, read_logit_lens
 from emoctl.vectors.validation.material import Material
@@ -58,7 +59,9 @@ def measure(
     """Read every text, then make vectors and hold them against all of it.
 
     Raises:
-        StoriesError: a text is too short for the recipe.
+        StoriesError: a text is too short for the recipe, there is one neutral text alone, or the
+            corpus is too uneven to be halved.
+        VectorError: the model's activations are not finite, or a vector is zero.
         PromptError: a message does not fit the model.
         ModelError: the logit lens is wanted and the model has no known final norm.
     """
@@ -77,6 +80,11 @@ def measure(
 
     held = held_out_scores(activations, corpus.emotion_of, corpus.topic_of, basis)
     split_half = split_half_cosines(activations, corpus.emotion_of, corpus.topic_of, basis)
+    if split_half is None:
+        raise StoriesError(
+            "no halving of the topics leaves every emotion a story in both halves",
+            hint="emoctl stories lint lists the topics that an emotion lacks",
+        )
     advised = recommend_layer(held.by_layer(), len(corpus.stories), split_half)
     used = advised if layer is None else layer
     means = emotion_means(activations, corpus.emotion_of, len(corpus.emotions))
@@ -174,7 +182,7 @@ def _half_scores(
         basis.components[layer],
     )
     scores = []
-    for half in halves(len(corpus.topics)):
+    for half in usable_halves(folds.own, folds.fold):
         rest = [topic for topic in range(len(corpus.topics)) if topic not in half]
         scores.append(unit(folds.vectors(half), dim=-1) @ unit(folds.vectors(rest), dim=-1).T)
     return torch.stack(scores).numpy()

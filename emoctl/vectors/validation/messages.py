@@ -62,16 +62,14 @@ def read_messages(
 def _read_batch(
     model: LoadedModel, batch: Batch, start: int, end: int
 ) -> tuple[Float[Tensor, "batch layers d_model"], Float[Tensor, "batch layers d_model"]]:
-    last = torch.zeros(
-        len(batch.indices), model.n_layers, model.d_model, dtype=model.dtype, device=model.device
-    )
+    last = torch.zeros(len(batch.indices), model.n_layers, model.d_model, device=model.device)
     mean = torch.zeros_like(last)
 
     def pool(layer: int, resid: Float[Tensor, "batch pos d_model"]) -> None:
         for row, n_tokens in enumerate(batch.lengths):
             last[row, layer] = resid[row, n_tokens - 1]
             own = resid[row, start : max(n_tokens - end, start + 1)]
-            mean[row, layer] = own.mean(0)
+            mean[row, layer] = own.float().mean(0)
 
     show_resid(model, batch.padded(model.device), range(model.n_layers), pool)
     return last, mean

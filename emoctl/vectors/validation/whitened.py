@@ -1,7 +1,7 @@
-"""The same vectors, read in coordinates in which stories of one emotion vary alike everywhere.
+"""Differences of means, read in coordinates in which stories of one emotion vary alike everywhere.
 
-That is linear discriminant analysis with a shrunk covariance. It says how much a linear reader
-could find at a layer; what is added when steering are the plain vectors.
+That is linear discriminant analysis with a shrunk covariance, without the projection of neutral
+components. It is one linear reader, and no upper bound; steering adds the plain vectors.
 """
 
 import torch
