@@ -13,7 +13,9 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Experiment files: schema, show, validate."
 )
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A file, or default, ci or paper.")]
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A file, or default, demo, ci or paper.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key; may be repeated."),

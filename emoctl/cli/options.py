@@ -14,7 +14,8 @@ from emoctl.config.overrides import read_override
 from emoctl.errors import UsageError
 
 ConfigFile = Annotated[
-    str, typer.Option("--config", "-c", metavar="FILE", help="A file, or default, ci or paper.")
+    str,
+    typer.Option("--config", "-c", metavar="FILE", help="A file, or default, demo, ci or paper."),
 ]
 Overrides = Annotated[
     list[str] | None,
