@@ -9,9 +9,13 @@ import pandas as pd
 from emoctl.analysis.validation.frames import Validation
 from emoctl.report.drawing import GREY, OFFLINE, PALETTE
 from emoctl.report.inert import inert_terminal
+from emoctl.report.label_places import Plot, place_labels
 
 CLUSTER_COLOURS = (*PALETTE, "#7d8a2e", "#d08aa0", GREY)
 UNPLACED = "no cluster"
+PANEL = (470, 330, 9.5)
+"""Width, height and size of names of one cluster's panel."""
+
 TASKS = {
     "top-1": "its own emotion nearest",
     "top-5": "among the five nearest",
@@ -160,65 +164,84 @@ def _cluster_colour(frame: pd.DataFrame) -> alt.Color:
     return alt.Color("cluster:N", title=None).scale(domain=clusters, range=colours)
 
 
+def _labelled(
+    frame: pd.DataFrame, width: int, height: int, font: float, room: float
+) -> tuple[Any, Any]:
+    """(dots with their names, the frame's scales) of the first two components; names keep out of
+    each other's way."""
+    x, y = (_window(frame[name], room) for name in ("pc1", "pc2"))
+    plot = Plot(x, y, width, height, font)
+    dots = list(zip(frame["pc1"].astype(float), frame["pc2"].astype(float), strict=True))
+    places = place_labels(plot, dots, frame["emotion"].tolist())
+    shown = frame.assign(label_x=[p[0] for p in places], label_y=[p[1] for p in places])
+    scales = tuple(alt.Scale(domain=list(ends), nice=False) for ends in (x, y))
+    return alt.Chart(shown), scales
+
+
+def _window(places: pd.Series, room: float) -> tuple[float, float]:
+    """Ends of a scale that holds all of `places`, and room for their names."""
+    low, high = float(places.min()), float(places.max())
+    margin = max(room * (high - low), 0.05)
+    return low - margin, high + margin
+
+
 def pca_chart(found: Validation) -> Any:
     """Every emotion by name on the first two components."""
     frame = _pca_frame(found)
-    base = alt.Chart(frame).encode(
-        x=alt.X("pc1:Q", title=_component_title(found, "pc1"), scale=alt.Scale(padding=30)),
-        y=alt.Y("pc2:Q", title=_component_title(found, "pc2"), scale=alt.Scale(padding=20)),
-        color=_cluster_colour(frame),
-        tooltip=["emotion:N", "cluster:N"],
-    )
+    width, height, font = 1150, 860, 10.5
+    base, (across, up) = _labelled(frame, width, height, font, room=0.05)
+    base = base.encode(color=_cluster_colour(frame), tooltip=["emotion:N", "cluster:N"])
+    x_title, y_title = (_component_title(found, name) for name in ("pc1", "pc2"))
     marks = (
         alt.layer(
-            base.mark_point(filled=True, size=14, opacity=0.9),
-            base.mark_text(fontSize=10.5, dy=-7).encode(text="emotion:N"),
+            base.mark_point(filled=True, size=14, opacity=0.9).encode(
+                x=alt.X("pc1:Q", title=x_title, scale=across),
+                y=alt.Y("pc2:Q", title=y_title, scale=up),
+            ),
+            base.mark_text(fontSize=font).encode(
+                x=alt.X("label_x:Q", title=x_title, scale=across),
+                y=alt.Y("label_y:Q", title=y_title, scale=up),
+                text="emotion:N",
+            ),
         )
-        .properties(width=1150, height=860)
+        .properties(width=width, height=height)
         .interactive()
     )
     auc = float(found.frames["explained"]["auc_pleasant"].iloc[0])
     return _dressed(
         marks,
         f"Principal components of the directions at layer {found.layer}",
-        f"colour: the paper's clusters; PC1 puts a pleasant emotion above an unpleasant one with "
-        f"probability {auc:.2f} (AUC)",
+        f"colour: the paper's clusters; PC1 sets pleasant and unpleasant clusters apart by AUC "
+        f"{auc:.2f} (.5: not at all)",
     )
-
-
-def _window(places: pd.Series) -> alt.Scale:
-    """A scale that holds all of `places`, and room for their names."""
-    low, high = float(places.min()), float(places.max())
-    margin = max(0.12 * (high - low), 0.08)
-    return alt.Scale(domain=[low - margin, high + margin], nice=False)
 
 
 def clusters_chart(found: Validation) -> Any:
     """One panel a published cluster, as near as it can be shown: its emotions by name, others as
     grey dots."""
     frame = _pca_frame(found)
+    colour = alt.Color("cluster:N", legend=None, scale=_cluster_colour(frame)["scale"])
     panels = []
     for cluster in sorted(set(frame["cluster"]) - {UNPLACED}):
         here, rest = frame[frame["cluster"] == cluster], frame[frame["cluster"] != cluster]
+        named, (across, up) = _labelled(here, *PANEL, room=0.12)
         axis = alt.Axis(tickCount=4, labelColor="#999", domain=False)
-        x = alt.X("pc1:Q", title=None, axis=axis, scale=_window(here["pc1"]))
-        y = alt.Y("pc2:Q", title=None, axis=axis, scale=_window(here["pc2"]))
+        x = alt.X("pc1:Q", title="PC1", axis=axis, scale=across)
+        y = alt.Y("pc2:Q", title="PC2", axis=axis, scale=up)
         grey = alt.Chart(rest).mark_point(filled=True, size=6, color="#d5d8dc", clip=True)
-        named = alt.Chart(here).encode(x=x, y=y)
-        colour = _cluster_colour(frame)
         panels.append(
             alt.layer(
                 grey.encode(x=x, y=y),
-                named.mark_point(filled=True, size=14).encode(
-                    color=alt.Color("cluster:N", legend=None, scale=colour["scale"])
-                ),
-                named.mark_text(fontSize=9.5, dy=-6).encode(
+                named.mark_point(filled=True, size=14).encode(x=x, y=y, color=colour),
+                named.mark_text(fontSize=PANEL[2]).encode(
+                    x=alt.X("label_x:Q", title="PC1", axis=axis, scale=across),
+                    y=alt.Y("label_y:Q", title="PC2", axis=axis, scale=up),
                     text="emotion:N",
-                    color=alt.Color("cluster:N", legend=None, scale=colour["scale"]),
+                    color=colour,
                 ),
             ).properties(
-                width=470,
-                height=330,
+                width=PANEL[0],
+                height=PANEL[1],
                 title=alt.TitleParams(f"{cluster} ({len(here)})", anchor="start"),
             )
         )
@@ -227,7 +250,7 @@ def clusters_chart(found: Validation) -> Any:
         alt.concat(*panels, columns=3, spacing=14),
         "The paper's ten clusters on our first two components",
         f"each panel has scales of its own; k-means on our directions agrees with them by an "
-        f"adjusted Rand index of {rand:.2f} (0: as by luck, 1: the same)",
+        f"adjusted Rand index of {rand:.2f} (0: by luck, 1: the same)",
     )
 
 
