@@ -35,5 +35,7 @@ def tiny() -> ModuleType:
 def world(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random model, its vectors, and broken copies of both. Read it; write elsewhere."""
     folder = tmp_path_factory.mktemp("world")
-    tiny.build(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOCTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        tiny.build(folder)
     return folder

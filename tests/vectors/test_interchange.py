@@ -46,7 +46,9 @@ def model() -> LoadedModel:
 @pytest.fixture(scope="module")
 def vectors(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> EmotionVectors:
     path = tmp_path_factory.mktemp("vectors") / "v.safetensors"
-    return extract(model, CORPUS, RecipeConfig(from_token=2), path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOCTL_CACHE", str(path.parent / "cache"))
+        return extract(model, CORPUS, RecipeConfig(from_token=2), path)
 
 
 def exported(vectors: EmotionVectors, path: Path, *layers: int, **length: Any) -> Path:
