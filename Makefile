@@ -25,14 +25,16 @@ test: $(VENV)/.installed-dev model
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@echo "== tests"
-	@$(BIN)/pytest
+	@echo "== tests: without the model, two at a time"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not model and not slow"
+	@echo "== tests: with the model, or long"
+	@$(BIN)/pytest -m "model or slow"
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest -m "not model and not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not model and not slow"
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

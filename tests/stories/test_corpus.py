@@ -161,7 +161,11 @@ def test_a_single_emotion_is_refused(tmp_path: Path) -> None:
         load_corpus(str(path))
 
 
-@pytest.mark.parametrize("content", [b"\x1f\x8bnot gzip", gzip.compress(GOOD_LINE)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x1f\x8bnot gzip", gzip.compress(GOOD_LINE)[:-9]],
+    ids=["not gzip", "cut off"],
+)
 def test_broken_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s.jsonl.gz"
     path.write_bytes(content)
